@@ -1,0 +1,1 @@
+"""A checkpoint/restore engine for Linux processes. See docs/design.md."""

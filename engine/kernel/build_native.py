@@ -1,0 +1,21 @@
+"""Build script of `engine.kernel._native`: every C file of `native/`, declared once in `native/native.h`."""
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path("engine/kernel/native")
+# cffi's cdef takes declarations only: comments, preprocessor lines and static asserts are for the C side.
+_NOT_CDEF = re.compile(r"/\*.*?\*/|^\s*#.*?$|^_Static_assert.*?;$", re.S | re.M)
+
+ffibuilder = FFI()
+ffibuilder.cdef(_NOT_CDEF.sub("", (HERE / "native.h").read_text()))
+ffibuilder.set_source(
+    "engine.kernel._native",
+    '#include "native.h"',
+    sources=sorted(str(p) for p in HERE.glob("*.c")),
+    depends=sorted(str(p) for p in HERE.glob("*.h")),
+    include_dirs=[str(HERE)],
+    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-std=gnu11"],
+)
