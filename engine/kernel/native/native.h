@@ -1,3 +1,46 @@
 /* Every native function the engine calls; this file is at once the cffi cdef and the C header. */
-/* All return a non-negative result or -errno. */
+/* All return a non-negative result or -errno, unless they say otherwise. Times are in microseconds. */
+
+/* process.c */
 int zd_pidfd_open(int pid, unsigned flags);
+int zd_pidfd_send_signal(int pidfd, int sig);
+int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags);
+int zd_wait(int pid, int options, long long timeout, int *status);
+int zd_block_signals(int block);
+int zd_keeper_arm(void *arena, unsigned node, unsigned word);
+int zd_keeper_disarm(void);
+int zd_futex_wait(void *word, unsigned seen, long long timeout);
+int zd_futex_wake(void *word);
+int zd_kcmp(int pid1, int pid2, int type, unsigned long idx1, unsigned long idx2);
+int zd_personality(unsigned long persona);
+int zd_sched_getattr(int pid, void *attr, unsigned size);
+
+/* ptrace.c */
+long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data);
+long zd_ptrace_buf(int request, int pid, unsigned long addr, void *data);
+long zd_regset_get(int pid, unsigned type, void *buf, unsigned long size);
+long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size);
+int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size);
+
+/* memory.c */
+long zd_read_memory(int pid, unsigned long addr, void *buf, unsigned long size);
+long zd_write_memory(int pid, unsigned long addr, const void *buf, unsigned long size);
+struct zd_range {
+	unsigned long start;
+	unsigned long end;
+	unsigned flags;
+	unsigned pad;
+};
+struct zd_run {
+	unsigned long start;
+	unsigned long pages;
+};
+struct zd_pages {
+	long long scanned;
+	long long written;
+	long long scan_time;
+	long long write_time;
+};
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs, unsigned max,
+		   struct zd_pages *stats);
+long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count, struct zd_pages *stats);

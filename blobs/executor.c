@@ -1,0 +1,108 @@
+/*
+ * The executor: walks an array of operations in the arena (engine/plan/abi.py), one program a task.
+ * It restores tasks and, mapped into a frozen one, asks it questions. No libc, no TLS, no writable data.
+ */
+#include "abi.h"
+#include "arch.h"
+
+#define FUTEX_WAIT 0
+#define FUTEX_WAKE 1
+#define FUTEX_OWNER_DIED 0x40000000u
+#define ALL 0x7fffffff
+
+static long futex_wait(u32 *word, u32 seen)
+{
+	return arch_syscall(ARCH_NR_futex, (u64)word, FUTEX_WAIT, seen, 0, 0, 0);
+}
+
+static void futex_wake(u32 *word)
+{
+	arch_syscall(ARCH_NR_futex, (u64)word, FUTEX_WAKE, ALL, 0, 0, 0);
+}
+
+static void tell(struct prog *p, u32 state)
+{
+	__atomic_store_n(&p->state, state, __ATOMIC_RELEASE);
+	futex_wake(&p->state);
+}
+
+/* Nothing more to do but to be taken over by the coordinator, or to notice that there is none any more. */
+static void __attribute__((noreturn)) park(struct prog *p, u32 *keeper)
+{
+	for (;;) {
+		u32 seen = __atomic_load_n(keeper, __ATOMIC_ACQUIRE);
+
+		if (seen & FUTEX_OWNER_DIED)
+			break;
+		futex_wait(keeper, seen);
+	}
+	futex_wake(keeper); /* the kernel wakes one waiter only */
+	if (p->orphan)
+		arch_jump(p->orphan);
+	for (;;)
+		arch_syscall(ARCH_NR_exit_group, 128 + 9, 0, 0, 0, 0, 0);
+}
+
+static long wait_for(u32 *word, u32 least, u32 *keeper)
+{
+	for (;;) {
+		u32 seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+		if (seen >= least)
+			return seen;
+		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
+			return -125; /* ECANCELED */
+		futex_wait(word, seen);
+	}
+}
+
+static int is_expected(const struct op *o, long r)
+{
+	if (o->expect == EXPECT_ANY)
+		return 1;
+	if (o->expect == EXPECT_EQUAL)
+		return (u64)r == o->want;
+	return (u64)r < (u64)-4095;
+}
+
+void __attribute__((noreturn, used)) zd_run(struct prog *p)
+{
+	struct op *ops = (struct op *)p->ops;
+	u32 *keeper = (u32 *)(ops[p->count - 1].arg[0]); /* a program's last operation is PARK */
+
+	for (u32 pc = p->pc;; pc++) {
+		struct op *o = ops + pc;
+		u64 a[6];
+		long r = 0;
+
+		p->pc = pc;
+		for (int i = 0; i < 6; i++)
+			a[i] = o->indirect & (1u << i) ? *(u64 *)o->arg[i] : o->arg[i];
+		switch (o->code) {
+		case OP_SYSCALL:
+			r = arch_syscall(o->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+			break;
+		case OP_SPAWN:
+			r = arch_spawn(a[0], a[1], a[2]);
+			break;
+		case OP_ADD:
+			r = __atomic_add_fetch((u32 *)a[0], (u32)a[1], __ATOMIC_ACQ_REL);
+			futex_wake((u32 *)a[0]);
+			break;
+		case OP_WAIT:
+			r = wait_for((u32 *)a[0], (u32)a[1], keeper);
+			break;
+		case OP_PARK:
+			tell(p, STATE_PARKED);
+			park(p, keeper);
+		}
+		o->result = r;
+		if (!is_expected(o, r)) {
+			p->error = r;
+			tell(p, STATE_FAILED);
+			park(p, keeper);
+		}
+	}
+}
+
+ARCH_BLOB_ASM

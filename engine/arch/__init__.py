@@ -1,0 +1,14 @@
+"""What differs by architecture on the Python side: one module an architecture, one row here."""
+
+import os
+from types import ModuleType
+
+
+def this_machine() -> ModuleType:
+    """The module of the architecture we run on; ImportError names one that nobody has written yet."""
+    name = os.uname().machine
+    if name == "x86_64":
+        from engine.arch import x86_64
+
+        return x86_64
+    raise ImportError(f"architecture {name} is not supported")

@@ -1,0 +1,199 @@
+"""x86-64: registers between the kernel's sets and core-PID.img (thread_info_x86), system calls by register.
+
+`regs` is struct user_regs_struct (asm/user_64.h) as PTRACE_GETREGSET NT_PRSTATUS gives it; `state` is the NT_X86_XSTATE
+set: the FXSAVE area, the XSAVE header at 512, then components where CPUID leaf 0xd puts them.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+NAME = "x86_64"
+MARCH = 1  # core_entry.march
+EXTENDED_SET = 0x202  # NT_X86_XSTATE
+TASK_SIZE = 0x7FFFFFFFF000
+
+# In the order of struct user_regs_struct, with the names of user_x86_regs_entry.
+_NAMES = (
+    "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss fs_base gs_base ds es fs gs"
+).split()
+_AT = {name: i for i, name in enumerate(_NAMES)}
+_REGS = struct.Struct("<27Q")
+_ARGS = ("di", "si", "dx", "r10", "r8", "r9")
+_COMPAT_CS = 0x23
+
+# Extended state components: number in XCR0, field of user_x86_xsave_entry, element size in bytes.
+_COMPONENTS = (
+    (2, "ymmh_space", 4),
+    (3, "bndreg_state", 8),
+    (4, "bndcsr_state", 8),
+    (5, "opmask_reg", 8),
+    (6, "zmm_upper", 8),
+    (7, "hi16_zmm", 8),
+    (9, "pkru", 4),
+)
+# Elements that a component has in the image, also on a CPU without it, as the field's readers expect.
+_ELEMENTS = {"ymmh_space": 64, "opmask_reg": 8, "zmm_upper": 64, "hi16_zmm": 128}
+_LEGACY = struct.Struct("<HHHHQQII32I64I12I")  # the FXSAVE area up to the software-reserved bytes
+_XSTATE_BV = 512
+
+_ERESTART = range(-514, -511)  # ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
+_ERESTART_RESTARTBLOCK = -516
+_EINTR = -4
+_NR_restart_syscall = 219
+_SYSCALL_SIZE = 2
+
+Component = Callable[[int], tuple[int, int] | None]
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def get(regs: bytes | bytearray, name: str) -> int:
+    """One register, unsigned."""
+    value: int = struct.unpack_from("<Q", regs, _AT[name] * 8)[0]
+    return value
+
+
+def put(regs: bytearray, **values: int) -> None:
+    """Set registers by name."""
+    for name, value in values.items():
+        struct.pack_into("<Q", regs, _AT[name] * 8, value & 0xFFFFFFFFFFFFFFFF)
+
+
+def is_compat(regs: bytes | bytearray) -> bool:
+    """Does the thread run 32-bit code?"""
+    return len(regs) != _REGS.size or get(regs, "cs") == _COMPAT_CS
+
+
+def for_syscall(regs: bytes | bytearray, at: int, nr: int, *args: int) -> bytearray:
+    """The registers with which a thread executes one system call at the instruction `at`."""
+    out = bytearray(regs)
+    put(out, ip=at, ax=nr, orig_ax=-1, **dict(zip(_ARGS, args, strict=False)))
+    return out
+
+
+def syscall_result(regs: bytes | bytearray) -> int:
+    """What a system call returned, -errno included."""
+    return _signed(get(regs, "ax"))
+
+
+def syscall_args(regs: bytes | bytearray) -> list[int]:
+    """The six arguments of the system call that the thread is in."""
+    return [get(regs, name) for name in _ARGS]
+
+
+def interrupted(regs: bytes | bytearray) -> tuple[int, int] | None:
+    """(number, -errno) of the system call that the stop interrupted and the kernel will restart; None if none."""
+    ax = syscall_result(regs)
+    nr = _signed(get(regs, "orig_ax"))
+    if nr >= 0 and (ax in _ERESTART or ax == _ERESTART_RESTARTBLOCK):
+        return nr, ax
+    return None
+
+
+def needs_restart_block(regs: bytes | bytearray) -> bool:
+    """Is the interrupted system call one that the kernel continues with restart_syscall(2)?"""
+    pending = interrupted(regs)
+    return pending is not None and pending[1] == _ERESTART_RESTARTBLOCK
+
+
+def resumed(regs: bytes | bytearray) -> bytearray:
+    """The registers with which the thread repeats an interrupted system call by itself, without the kernel's help."""
+    out = bytearray(regs)
+    pending = interrupted(regs)
+    if pending:
+        nr = _NR_restart_syscall if pending[1] == _ERESTART_RESTARTBLOCK else pending[0]
+        put(out, ax=nr, ip=get(regs, "ip") - _SYSCALL_SIZE)
+    return out
+
+
+def graft_registers(regs: bytes | bytearray) -> bytes:
+    """What the graft puts back when it goes home alone: the flags, r15 to di, sp, ip (blobs/arch/x86_64.h)."""
+    out = resumed(regs)
+    values = [get(out, "flags"), *(get(out, n) for n in _NAMES[:15]), get(out, "sp"), get(out, "ip")]
+    return struct.pack("<18Q", *values)
+
+
+def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray, component: Component) -> None:
+    """Fill core.thread_info's gpregs and fpregs from the register sets; `component` is xstate_component()."""
+    info = core.thread_info
+    gp = info.gpregs
+    values = dict(zip(_NAMES, _REGS.unpack(regs), strict=True))
+    if interrupted(regs):
+        if needs_restart_block(regs):
+            values["ax"] = _EINTR & 0xFFFFFFFFFFFFFFFF
+        else:
+            values["ax"] = values["orig_ax"]
+            values["ip"] -= _SYSCALL_SIZE
+    for name, value in values.items():
+        setattr(gp, name, value)
+    gp.mode = 1  # NATIVE
+    fp = info.fpregs
+    f = _LEGACY.unpack_from(state)
+    fp.cwd, fp.swd, fp.twd, fp.fop, fp.rip, fp.rdp, fp.mxcsr, fp.mxcsr_mask = f[:8]
+    fp.st_space.extend(f[8:40])
+    fp.xmm_space.extend(f[40:104])
+    if len(state) < _XSTATE_BV + 64:
+        return
+    xsave = fp.xsave
+    xsave.xstate_bv = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
+    for number, field, size in _COMPONENTS:
+        where = component(number)
+        raw = state[where[0] : where[0] + where[1]] if where else b""
+        # pkru's component is eight bytes of which four count; the MPX ones exist on no CPU that a 6.x kernel drives
+        count = {"pkru": 1, "bndreg_state": 8, "bndcsr_state": 2}.get(field, len(raw) // size) if raw else 0
+        count = count or _ELEMENTS.get(field, 0)
+        raw = bytes(raw) + bytes(max(0, count * size - len(raw)))
+        getattr(xsave, field).extend(struct.unpack_from(f"<{count}{'Q' if size == 8 else 'I'}", raw))
+
+
+def general_of(core: Any) -> bytes:
+    """The general register set to restore from core.thread_info.
+
+    An image holds a system call to repeat as its number in ax with ip on the instruction, or as ax = -EINTR: in both
+    cases nothing is left for the kernel to restart, so orig_ax is -1.
+    """
+    gp = core.thread_info.gpregs
+    values = {name: getattr(gp, name) for name in _NAMES}
+    values["orig_ax"] = 0xFFFFFFFFFFFFFFFF
+    return _REGS.pack(*values.values())
+
+
+def extended_of(core: Any, current: bytes | bytearray, component: Component) -> tuple[bytes, list[str]]:
+    """The extended register set to restore, and what of the image this CPU cannot hold.
+
+    `current` is the thread's present set: it gives the size and the software-reserved bytes.
+    """
+    fp = core.thread_info.fpregs
+    out = bytearray(len(current))
+    out[464:512] = current[464:512]
+    legacy = [fp.cwd, fp.swd, fp.twd, fp.fop, fp.rip, fp.rdp, fp.mxcsr, fp.mxcsr_mask]
+    legacy += _fixed(fp.st_space, 32) + _fixed(fp.xmm_space, 64) + [0] * 12
+    _LEGACY.pack_into(out, 0, *legacy)
+    missing: list[str] = []
+    if not fp.HasField("xsave"):
+        struct.pack_into("<Q", out, _XSTATE_BV, 3)
+        return bytes(out), missing
+    xsave = fp.xsave
+    used = xsave.xstate_bv
+    for number, field, size in _COMPONENTS:
+        values = list(getattr(xsave, field))
+        if not used >> number & 1 or not values:
+            used &= ~(1 << number)
+            continue
+        where = component(number)
+        if where is None:
+            used &= ~(1 << number)
+            if any(values):
+                missing.append(field)
+            continue
+        raw = struct.pack(f"<{len(values)}{'Q' if size == 8 else 'I'}", *values)[: where[1]]
+        out[where[0] : where[0] + len(raw)] = raw
+    struct.pack_into("<Q", out, _XSTATE_BV, used & ((1 << 10) - 1))
+    return bytes(out), missing
+
+
+def _fixed(values: Any, count: int) -> list[int]:
+    return (list(values) + [0] * count)[:count]

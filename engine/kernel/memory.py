@@ -1,0 +1,94 @@
+"""Another task's memory: process_vm_readv(2), /proc/PID/mem, and the page mover's two steps."""
+
+from engine.errors import KernelError
+from engine.kernel._native import ffi, lib
+from engine.kernel.call import check
+
+PAGE = 4096
+WHOLE = 1  # flag of a range: take every page, changed or not
+
+
+class PageStats:
+    """What the page mover did: pages and µs."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self) -> None:
+        self.raw = ffi.new("struct zd_pages *")
+
+    @property
+    def scanned(self) -> int:
+        """Pages looked at."""
+        return int(self.raw.scanned)
+
+    @property
+    def written(self) -> int:
+        """Pages copied into the image."""
+        return int(self.raw.written)
+
+    @property
+    def write_us(self) -> int:
+        """µs spent copying."""
+        return int(self.raw.write_time)
+
+
+class Runs:
+    """Runs of pages, in native memory."""
+
+    __slots__ = ("count", "raw")
+
+    def __init__(self, raw: object, count: int) -> None:
+        self.raw = raw
+        self.count = count
+
+    def __iter__(self) -> object:
+        """(address, pages) of each run."""
+        raw = self.raw
+        for i in range(self.count):
+            yield raw[i].start, raw[i].pages  # type: ignore[index]
+
+
+def read(pid: int, addr: int, size: int) -> bytes:
+    """Read memory that the task itself could read; KernelError EFAULT otherwise, also where only a part is there."""
+    buf = bytearray(size)
+    n = check(lib.zd_read_memory(pid, addr, ffi.from_buffer(buf), size), f"process_vm_readv({pid}, {addr:#x}, {size})")
+    if n != size:
+        raise KernelError(f"process_vm_readv({pid}, {addr:#x}, {size})", 14, f"only {n} bytes are mapped")
+    return bytes(buf)
+
+
+def write(pid: int, addr: int, data: bytes) -> None:
+    """Write memory that the task itself could write."""
+    n = check(
+        lib.zd_write_memory(pid, addr, ffi.from_buffer(data), len(data)),
+        f"process_vm_writev({pid}, {addr:#x}, {len(data)})",
+    )
+    if n != len(data):
+        raise KernelError(f"process_vm_writev({pid}, {addr:#x}, {len(data)})", 14, f"only {n} bytes are mapped")
+
+
+def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStats) -> Runs:
+    """The runs of pages in (start, end, flags) ranges that hold data of the task's own (PAGEMAP_SCAN).
+
+    `pagemap` is a descriptor of /proc/PID/pagemap. See native/memory.c for what counts.
+    """
+    native = ffi.new("struct zd_range[]", max(len(ranges), 1))
+    for r, (start, end, flags) in zip(native, ranges, strict=False):
+        r.start, r.end, r.flags = start, end, flags
+    limit = 4096
+    while True:
+        runs = ffi.new("struct zd_run[]", limit)
+        stats.raw.scanned = 0
+        n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, stats.raw)
+        if n == -28:
+            limit *= 4
+            continue
+        return Runs(runs, check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer"))
+
+
+def dump_pages(pid: int, mem: int, out: int, runs: Runs, stats: PageStats) -> None:
+    """Append the contents of the runs to the descriptor `out`; `mem` is /proc/PID/mem for pages it may not read."""
+    check(
+        lib.zd_dump_pages(pid, mem, out, runs.raw, runs.count, stats.raw),
+        f"copying the pages of task {pid} into the image",
+    )

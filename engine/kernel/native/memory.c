@@ -1,0 +1,194 @@
+/*
+ * The page mover: which pages of a task hold data of its own (PAGEMAP_SCAN), and their way into the image. Contents
+ * go through one buffer that stays in the CPU's cache; Python sees runs of pages, never a page.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "native.h"
+
+#define PAGE 4096ul
+#define BUFFER (256 * 1024ul)
+#define BATCH 512
+
+#ifndef PAGEMAP_SCAN
+#define PAGE_IS_WPALLOWED (1 << 0)
+#define PAGE_IS_WRITTEN (1 << 1)
+#define PAGE_IS_FILE (1 << 2)
+#define PAGE_IS_PRESENT (1 << 3)
+#define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_PFNZERO (1 << 5)
+struct page_region {
+	uint64_t start, end, categories;
+};
+struct pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted, category_mask,
+		category_anyof_mask, return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#endif
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
+}
+
+long zd_read_memory(int pid, unsigned long addr, void *buf, unsigned long size)
+{
+	struct iovec here = {buf, size}, there = {(void *)addr, size};
+	long r = process_vm_readv(pid, &here, 1, &there, 1, 0);
+
+	return r < 0 ? -errno : r;
+}
+
+long zd_write_memory(int pid, unsigned long addr, const void *buf, unsigned long size)
+{
+	struct iovec here = {(void *)buf, size}, there = {(void *)addr, size};
+	long r = process_vm_writev(pid, &here, 1, &there, 1, 0);
+
+	return r < 0 ? -errno : r;
+}
+
+static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long start, unsigned long end)
+{
+	unsigned long pages = (end - start) / PAGE;
+
+	if (n && runs[n - 1].start + runs[n - 1].pages * PAGE == start) {
+		runs[n - 1].pages += pages;
+		return n;
+	}
+	if ((unsigned long)n == max)
+		return -ENOSPC;
+	runs[n] = (struct zd_run){start, pages};
+	return n + 1;
+}
+
+/*
+ * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page nor a
+ * file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in the order of
+ * the ranges; runs that touch are one.
+ */
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs, unsigned max,
+		   struct zd_pages *stats)
+{
+	struct page_region found[BATCH];
+	int64_t start = now_us();
+	long n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned long at = ranges[i].start;
+
+		stats->scanned += (ranges[i].end - ranges[i].start) / PAGE;
+		if (ranges[i].flags & 1) {
+			n = add_run(runs, n, max, at, ranges[i].end);
+			if (n < 0)
+				return n;
+			continue;
+		}
+		while (at < ranges[i].end) {
+			struct pm_scan_arg arg = {
+				.size = sizeof(arg),
+				.start = at,
+				.end = ranges[i].end,
+				.vec = (uintptr_t)found,
+				.vec_len = BATCH,
+				.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+				.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+				.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+				.return_mask = PAGE_IS_PRESENT,
+			};
+			int got = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+
+			if (got < 0)
+				return -errno;
+			for (int j = 0; j < got; j++) {
+				n = add_run(runs, n, max, found[j].start, found[j].end);
+				if (n < 0)
+					return n;
+			}
+			at = arg.walk_end;
+		}
+	}
+	stats->scan_time += now_us() - start;
+	return n;
+}
+
+static int write_all(int fd, const char *buf, unsigned long size)
+{
+	while (size) {
+		long r = write(fd, buf, size);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -ENOSPC;
+		buf += r;
+		size -= r;
+	}
+	return 0;
+}
+
+/* process_vm_readv(2) obeys the task's own page protections; /proc/PID/mem does not, but copies twice. */
+static long read_run(int pid, int mem, unsigned long addr, char *buf, unsigned long size)
+{
+	unsigned long done = 0;
+
+	while (done < size) {
+		long r = zd_read_memory(pid, addr + done, buf + done, size - done);
+
+		if (r <= 0)
+			r = pread(mem, buf + done, PAGE - ((addr + done) & (PAGE - 1)), addr + done);
+		if (r <= 0)
+			return r < 0 ? -errno : -EFAULT;
+		done += r;
+	}
+	return 0;
+}
+
+/* Append the pages of all runs to the image. -EFAULT etc. from the task, -ENOSPC etc. from the image. */
+long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count, struct zd_pages *stats)
+{
+	char *buf = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	int64_t start = now_us();
+	unsigned long filled = 0;
+	long r = 0;
+
+	if (buf == MAP_FAILED)
+		return -errno;
+	for (unsigned i = 0; i < count && !r; i++) {
+		unsigned long at = runs[i].start, left = runs[i].pages * PAGE;
+
+		stats->written += runs[i].pages;
+		while (left && !r) {
+			unsigned long part = left < BUFFER - filled ? left : BUFFER - filled;
+
+			r = read_run(pid, mem, at, buf + filled, part);
+			if (r)
+				break;
+			at += part;
+			left -= part;
+			filled += part;
+			if (filled == BUFFER) {
+				r = write_all(out, buf, filled);
+				filled = 0;
+			}
+		}
+	}
+	if (!r)
+		r = write_all(out, buf, filled);
+	munmap(buf, BUFFER);
+	stats->write_time += now_us() - start;
+	return r;
+}

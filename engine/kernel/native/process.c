@@ -1,0 +1,187 @@
+/* Starting and waiting for tasks, futexes, pidfds: what Python's os module lacks or cannot do safely. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "abi.h"
+#include "arch.h"
+#include "native.h"
+
+static int answer(long r)
+{
+	return r < 0 ? -errno : r;
+}
+
+int zd_pidfd_open(int pid, unsigned flags)
+{
+	return answer(syscall(SYS_pidfd_open, pid, flags));
+}
+
+int zd_pidfd_send_signal(int pidfd, int sig)
+{
+	return answer(syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0));
+}
+
+/* Between clone3 and exec the child borrows the parent's memory: raw calls only, nothing that may write. */
+static void __attribute__((noreturn)) become_seed(int seed_fd, int arena_fd, int parent, int *err)
+{
+	static char *const nothing[] = {NULL};
+	long r;
+
+	arch_syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
+	if (arch_syscall(SYS_getppid, 0, 0, 0, 0, 0, 0) != parent)
+		arch_syscall(SYS_exit_group, 128 + SIGKILL, 0, 0, 0, 0, 0);
+	if (arena_fd == SEED_FD)
+		r = arch_syscall(SYS_fcntl, arena_fd, 2 /* F_SETFD */, 0, 0, 0, 0);
+	else if (seed_fd == SEED_FD)
+		r = -EBADF; /* the caller keeps descriptors from SEED_FD on free of the seed's */
+	else
+		r = arch_syscall(SYS_dup3, arena_fd, SEED_FD, 0, 0, 0, 0);
+	if (r >= 0)
+		r = arch_syscall(SYS_execveat, seed_fd, (u64) "", (u64)nothing, (u64)nothing, 0x1000 /* AT_EMPTY_PATH */,
+				 0);
+	*err = r;
+	for (;;)
+		arch_syscall(SYS_exit_group, 127, 0, 0, 0, 0, 0);
+}
+
+/*
+ * Start the seed with the arena as SEED_FD and, where pid is not 0, with this very pid (clone3(2) set_tid). All its
+ * signals are blocked, and it dies with its parent. flags: CLONE_PARENT or 0. Returns the pid.
+ */
+int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags)
+{
+	sigset_t all, old;
+	pid_t tid = pid;
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | flags,
+		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+		.set_tid = pid ? (uintptr_t)&tid : 0,
+		.set_tid_size = pid ? 1 : 0,
+	};
+	int parent = flags & CLONE_PARENT ? getppid() : getpid();
+	volatile int err = 0;
+	long r;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	r = arch_syscall(SYS_clone3, (u64)&args, sizeof(args), 0, 0, 0, 0);
+	if (r == 0)
+		become_seed(seed_fd, arena_fd, parent, (int *)&err);
+	if (r > 0 && err) {
+		if (!(flags & CLONE_PARENT))
+			waitpid(r, NULL, 0);
+		r = err;
+	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+/* SIGCHLD must be blocked for the waits with a timeout to be woken; see zd_wait. */
+int zd_block_signals(int block)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	return answer(sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL));
+}
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
+}
+
+/* waitpid(pid, status, options) bounded by a timeout (negative: none): the pid, or -ETIMEDOUT. */
+int zd_wait(int pid, int options, long long timeout, int *status)
+{
+	int64_t end = now_us() + timeout;
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	for (;;) {
+		int r = waitpid(pid, status, options | WNOHANG);
+		int64_t left = timeout < 0 ? 1000000 : end - now_us();
+		struct timespec t;
+
+		if (r)
+			return answer(r);
+		if (left <= 0)
+			return -ETIMEDOUT;
+		/* a SIGCHLD may have been taken for another child, or merged: look again at least every 10 ms */
+		left = left > 10000 ? 10000 : left;
+		t = (struct timespec){left / 1000000, left % 1000000 * 1000};
+		sigtimedwait(&chld, NULL, &t);
+	}
+}
+
+static struct robust_list_head keeper_list;
+static struct robust_list_head *libc_list;
+static size_t libc_size;
+
+/*
+ * Put the arena's keeper word on this thread's robust list (set_robust_list(2)): if this thread dies in any way, the
+ * kernel sets FUTEX_OWNER_DIED there and wakes whoever is parked on it. glibc's own list is put back by disarm.
+ */
+int zd_keeper_arm(void *arena, unsigned node, unsigned word)
+{
+	struct robust_list *entry = (void *)((char *)arena + node);
+	unsigned *keeper = (void *)((char *)arena + word);
+
+	if (!libc_list && syscall(SYS_get_robust_list, 0, &libc_list, &libc_size))
+		return -errno;
+	*keeper = (unsigned)syscall(SYS_gettid) | FUTEX_WAITERS;
+	keeper_list.futex_offset = (long)word - (long)node;
+	keeper_list.list_op_pending = NULL;
+	entry->next = &keeper_list.list;
+	keeper_list.list.next = entry;
+	return answer(syscall(SYS_set_robust_list, &keeper_list, sizeof(keeper_list)));
+}
+
+int zd_keeper_disarm(void)
+{
+	keeper_list.list.next = &keeper_list.list;
+	return answer(syscall(SYS_set_robust_list, libc_list, libc_size));
+}
+
+int zd_futex_wait(void *word, unsigned seen, long long timeout)
+{
+	struct timespec t = {timeout / 1000000, timeout % 1000000 * 1000};
+
+	return answer(syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout < 0 ? NULL : &t, NULL, 0));
+}
+
+int zd_futex_wake(void *word)
+{
+	return answer(syscall(SYS_futex, word, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0));
+}
+
+int zd_kcmp(int pid1, int pid2, int type, unsigned long idx1, unsigned long idx2)
+{
+	return answer(syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2));
+}
+
+int zd_personality(unsigned long persona)
+{
+	return answer(personality(persona));
+}
+
+int zd_sched_getattr(int pid, void *attr, unsigned size)
+{
+	return answer(syscall(SYS_sched_getattr, pid, attr, size, 0));
+}

@@ -1,0 +1,160 @@
+"""proc(5): what the kernel tells about a task from outside, parsed and nothing more. Sizes are bytes."""
+
+import os
+
+PROT = {"r": 1, "w": 2, "x": 4}
+
+
+class Vma:
+    """One mapping of /proc/PID/smaps."""
+
+    __slots__ = ("dev", "end", "flags", "ino", "path", "pgoff", "prot", "shared", "start")
+
+    def __init__(self, head: str, flags: str) -> None:
+        fields = head.split(None, 5)
+        start, _, end = fields[0].partition("-")
+        perms = fields[1]
+        self.start = int(start, 16)
+        self.end = int(end, 16)
+        self.prot = (perms[0] == "r") | (perms[1] == "w") << 1 | (perms[2] == "x") << 2
+        self.shared = perms[3] == "s"
+        self.pgoff = int(fields[2], 16)
+        self.dev = fields[3]
+        self.ino = int(fields[4])
+        self.path = fields[5] if len(fields) > 5 else ""
+        self.flags = flags.split()
+
+    def __str__(self) -> str:
+        perms = "".join(c if self.prot & bit else "-" for c, bit in PROT.items()) + ("s" if self.shared else "p")
+        return f"{self.start:x}-{self.end:x} {perms} {self.path or 'anonymous'}"
+
+
+def read_text(path: str) -> str:
+    """A whole proc file, undecodable bytes kept (surrogateescape)."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 20):
+            parts.append(part)
+    finally:
+        os.close(fd)
+    return os.fsdecode(b"".join(parts))
+
+
+def smaps(pid: int) -> list[Vma]:
+    """All mappings of a task, with their VmFlags, in address order."""
+    text = read_text(f"/proc/{pid}/smaps")
+    chunks = text.split("VmFlags:")
+    out = []
+    head = chunks[0].partition("\n")[0]
+    for chunk in chunks[1:]:
+        flags, _, rest = chunk.partition("\n")
+        out.append(Vma(head, flags))
+        head = rest.partition("\n")[0]
+    return out
+
+
+def ranges(pid: int | str) -> list[tuple[int, int]]:
+    """(start, end) of all mappings."""
+    out = []
+    for line in read_text(f"/proc/{pid}/maps").splitlines():
+        start, _, end = line.partition(" ")[0].partition("-")
+        out.append((int(start, 16), int(end, 16)))
+    return out
+
+
+class Stat:
+    """/proc/PID/stat: `comm`, `state` and the numbered fields of proc_pid_stat(5) by number."""
+
+    __slots__ = ("comm", "fields", "state")
+
+    def __init__(self, pid: int) -> None:
+        text = read_text(f"/proc/{pid}/stat")
+        self.comm = text[text.index("(") + 1 : text.rindex(")")]
+        self.fields = text[text.rindex(")") + 2 :].split()
+        self.state = self.fields[0]
+
+    def __getitem__(self, number: int) -> int:
+        return int(self.fields[number - 3])
+
+    @property
+    def ppid(self) -> int:
+        """Parent."""
+        return self[4]
+
+    @property
+    def pgid(self) -> int:
+        """Process group."""
+        return self[5]
+
+    @property
+    def sid(self) -> int:
+        """Session."""
+        return self[6]
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        """PF_KTHREAD of the task's flags."""
+        return bool(self[9] & 0x00200000)
+
+
+def status(pid: int) -> dict[str, str]:
+    """/proc/PID/status by key, values stripped."""
+    out = {}
+    for line in read_text(f"/proc/{pid}/status").splitlines():
+        key, _, value = line.partition(":")
+        out[key] = value.strip()
+    return out
+
+
+def threads(pid: int) -> list[int]:
+    """The thread ids, the leader's included, ascending."""
+    return sorted(int(t) for t in os.listdir(f"/proc/{pid}/task"))
+
+
+def children(pid: int) -> list[int]:
+    """The children of all threads of a process (needs CONFIG_PROC_CHILDREN)."""
+    out: list[int] = []
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        out += [int(c) for c in read_text(f"/proc/{pid}/task/{tid}/children").split()]
+    return sorted(out)
+
+
+def fds(pid: int) -> list[int]:
+    """The open descriptors, ascending."""
+    return sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def fdinfo(pid: int, fd: int) -> dict[str, str]:
+    """/proc/PID/fdinfo/FD by key: pos, flags (octal), mnt_id, ino, and the kind's own."""
+    out = {}
+    for line in read_text(f"/proc/{pid}/fdinfo/{fd}").splitlines():
+        key, _, value = line.partition(":")
+        out.setdefault(key, value.strip())
+    return out
+
+
+def limits(pid: int) -> list[tuple[int, int]]:
+    """(soft, hard) of every resource in the order of RLIMIT_*; RLIM_INFINITY is 2**64-1."""
+    out = []
+    for line in read_text(f"/proc/{pid}/limits").splitlines()[1:]:
+        soft, hard = line[26:].split()[:2]
+        out.append(tuple((1 << 64) - 1 if v == "unlimited" else int(v) for v in (soft, hard)))
+    return out  # type: ignore[return-value]
+
+
+def auxv(pid: int) -> list[int]:
+    """The auxiliary vector as 64-bit words, AT_NULL included."""
+    raw = os.fsencode(read_text(f"/proc/{pid}/auxv"))
+    return [int.from_bytes(raw[i : i + 8], "little") for i in range(0, len(raw), 8)]
+
+
+def namespaces(pid: int | str) -> dict[str, str]:
+    """The identity of each namespace by name: `pid:[4026531836]` and its like."""
+    out = {}
+    for name in ("pid", "net", "ipc", "uts", "mnt", "user", "cgroup", "time"):
+        try:
+            out[name] = os.readlink(f"/proc/{pid}/ns/{name}")
+        except FileNotFoundError:
+            continue  # a kernel built without that kind
+    return out

@@ -1,0 +1,86 @@
+"""Processes and futexes: pidfds (pidfd_open(2)), the seed (clone3(2)), kcmp(2), the keeper (set_robust_list(2))."""
+
+import errno
+from typing import Any
+
+from engine.errors import KernelError
+from engine.kernel._native import ffi, lib
+from engine.kernel.call import check
+from engine.kernel.uapi import ptrace as pt
+
+CLONE_PARENT = 0x8000
+
+
+def pidfd_open(pid: int) -> int:
+    """A pidfd of a process; KernelError ESRCH if there is none."""
+    return check(lib.zd_pidfd_open(pid, 0), f"pidfd_open({pid})")
+
+
+def pidfd_kill(pidfd: int, sig: int) -> bool:
+    """Send a signal; False if the process is gone."""
+    r = lib.zd_pidfd_send_signal(pidfd, sig)
+    if r == -errno.ESRCH:
+        return False
+    check(r, f"pidfd_send_signal({pidfd}, {sig})")
+    return True
+
+
+def spawn_seed(seed_fd: int, arena_fd: int, pid: int, sibling: bool) -> int:
+    """Start the seed with this very pid (0: any) and return the pid; raises KernelError, EEXIST for a pid in use.
+
+    Both descriptors must be above SEED_FD. The child dies with this thread (PR_SET_PDEATHSIG).
+    """
+    return check(
+        lib.zd_spawn_seed(seed_fd, arena_fd, pid, CLONE_PARENT if sibling else 0),
+        f"clone3(set_tid {pid}) + execveat(seed)",
+    )
+
+
+def wait_exit(pid: int, timeout_us: int = -1) -> int:
+    """Wait for a child's end and return its wait status; KernelError ETIMEDOUT after timeout_us."""
+    status = ffi.new("int *")
+    check(lib.zd_wait(pid, pt.WALL, timeout_us, status), f"waitpid({pid})")
+    return int(status[0])
+
+
+def block_sigchld(block: bool) -> None:
+    """SIGCHLD must be blocked where waits have timeouts: they are woken by sigtimedwait(2)."""
+    check(lib.zd_block_signals(block), "sigprocmask(SIGCHLD)")
+
+
+def keeper_arm(arena: Any, node: int, word: int) -> None:
+    """Tie the arena's keeper word (offset `word`, list node at `node`) to this thread's life."""
+    check(lib.zd_keeper_arm(ffi.from_buffer(arena), node, word), "set_robust_list")
+
+
+def keeper_disarm() -> None:
+    """Take the keeper off this thread's robust list again."""
+    check(lib.zd_keeper_disarm(), "set_robust_list")
+
+
+def futex_wait(arena: Any, offset: int, seen: int, timeout_us: int) -> bool:
+    """Wait until the word at `offset` is no longer `seen`, or was woken; False after timeout_us."""
+    r = lib.zd_futex_wait(ffi.from_buffer(arena) + offset, seen, timeout_us)
+    if r == -errno.ETIMEDOUT:
+        return False
+    if r not in (0, -errno.EAGAIN, -errno.EINTR):
+        raise KernelError("futex(FUTEX_WAIT)", -r)
+    return True
+
+
+def kcmp_same(pid1: int, pid2: int, kind: int, idx1: int = 0, idx2: int = 0) -> bool:
+    """kcmp(2): do the two processes share this kernel object?"""
+    return check(lib.zd_kcmp(pid1, pid2, kind, idx1, idx2), f"kcmp({pid1}, {pid2}, {kind})") == 0
+
+
+def sched_attr(pid: int) -> tuple[int, int, int, int]:
+    """(policy, flags, nice, priority) of a thread (sched_getattr(2))."""
+    buf = ffi.new("char[56]")
+    check(lib.zd_sched_getattr(pid, buf, 56), f"sched_getattr({pid})")
+    raw = bytes(ffi.buffer(buf))
+    return (
+        int.from_bytes(raw[4:8], "little"),
+        int.from_bytes(raw[8:16], "little"),
+        int.from_bytes(raw[16:20], "little", signed=True),
+        int.from_bytes(raw[20:24], "little"),
+    )

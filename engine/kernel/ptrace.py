@@ -1,0 +1,181 @@
+"""ptrace(2): one frozen thread, its stops, registers and signal mask.
+
+python-ptrace lacks SEIZE and INTERRUPT and costs 25 ms to import, hence this module.
+"""
+
+import errno
+import signal as _signal
+
+from engine.errors import EngineError, KernelError
+from engine.kernel._native import ffi, lib
+from engine.kernel.call import check
+from engine.kernel.uapi import ptrace as pt
+
+XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
+_ALL = 0xFFFFFFFFFFFFFFFF
+
+
+class TaskGone(EngineError):
+    """The thread died while it was being traced."""
+
+
+class Tracee:
+    """A thread that this one traces (PTRACE_SEIZE). Times in µs; `deadline_us` bounds each wait for a stop."""
+
+    __slots__ = ("_status", "deadline_us", "pid", "signals")
+
+    def __init__(self, pid: int, deadline_us: int = 10_000_000) -> None:
+        self.pid = pid
+        self.deadline_us = deadline_us
+        self.signals: list[int] = []  # arrived in signal-delivery-stops; to be handed back at detach
+        self._status = ffi.new("int *")
+
+    def _request(self, request: int, name: str, addr: int = 0, data: int = 0) -> int:
+        return check(lib.zd_ptrace(request, self.pid, addr, data), f"ptrace({name}, {self.pid})")
+
+    def seize(self, options: int) -> None:
+        """PTRACE_SEIZE; KernelError EPERM when somebody else traces it or it may not be traced."""
+        self._request(pt.PTRACE_SEIZE, "PTRACE_SEIZE", 0, options)
+
+    def interrupt(self) -> None:
+        """PTRACE_INTERRUPT: ask for a stop; see wait_event_stop."""
+        self._request(pt.PTRACE_INTERRUPT, "PTRACE_INTERRUPT")
+
+    def wait_stop(self) -> int:
+        """Wait for the next stop and return the status' upper part: signal | event << 8. TaskGone if it died."""
+        r = lib.zd_wait(self.pid, pt.WALL, self.deadline_us, self._status)
+        if r == -errno.ETIMEDOUT:
+            raise KernelError(
+                f"waitpid({self.pid})", errno.ETIMEDOUT, "the task does not stop; it hangs in the kernel (state D?)"
+            )
+        check(r, f"waitpid({self.pid})")
+        status: int = self._status[0]
+        if status & 0xFF != 0x7F:
+            how = f"signal {status & 0x7F}" if status & 0x7F else f"exit status {status >> 8 & 0xFF}"
+            raise TaskGone(f"task {self.pid} died ({how}) while it was being worked on")
+        return status >> 8
+
+    def wait_event_stop(self) -> int:
+        """Wait for the stop that PTRACE_INTERRUPT or a group stop makes; returns the stop signal (SIGTRAP: none).
+
+        A signal-delivery-stop that comes first is kept in `signals`, and the thread is resumed into the stop.
+        """
+        while True:
+            stop = self.wait_stop()
+            if stop >> 8 == pt.PTRACE_EVENT_STOP:
+                return stop & 0xFF
+            if stop >> 8 == 0 and stop & 0x7F != _signal.SIGTRAP:
+                self.signals.append(stop & 0x7F)
+            self.cont()
+
+    def cont(self) -> None:
+        """PTRACE_CONT without a signal."""
+        self._request(pt.PTRACE_CONT, "PTRACE_CONT")
+
+    def to_syscall_stop(self) -> None:
+        """PTRACE_SYSCALL, and wait for the next system call entry or exit (needs PTRACE_O_TRACESYSGOOD)."""
+        self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
+        while True:
+            stop = self.wait_stop()
+            if stop == _signal.SIGTRAP | 0x80:
+                return
+            if stop >> 8 == 0 and stop & 0x7F != _signal.SIGTRAP:
+                self.signals.append(stop & 0x7F)
+            self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
+
+    def detach(self, sig: int = 0) -> None:
+        """PTRACE_DETACH; sig SIGSTOP leaves it stopped. The thread must be in a stop."""
+        self._request(pt.PTRACE_DETACH, "PTRACE_DETACH", 0, sig)
+
+    def general(self) -> bytearray:
+        """The general registers: struct user_regs_struct (NT_PRSTATUS) as it is."""
+        buf = bytearray(512)
+        n = check(
+            lib.zd_regset_get(self.pid, pt.NT_PRSTATUS, ffi.from_buffer(buf), len(buf)),
+            f"ptrace(PTRACE_GETREGSET, {self.pid}, NT_PRSTATUS)",
+        )
+        return buf[:n]
+
+    def set_general(self, regs: bytes | bytearray) -> None:
+        """Set all general registers; orig_rax too, so that an interrupted system call is restarted at resume."""
+        check(
+            lib.zd_regset_set(self.pid, pt.NT_PRSTATUS, ffi.from_buffer(regs), len(regs)),
+            f"ptrace(PTRACE_SETREGSET, {self.pid}, NT_PRSTATUS)",
+        )
+
+    def extended(self, kind: int = pt.NT_X86_XSTATE) -> bytearray:
+        """The extended registers in the kernel's own layout (not compacted)."""
+        buf = bytearray(XSTATE_MAX)
+        n = check(
+            lib.zd_regset_get(self.pid, kind, ffi.from_buffer(buf), len(buf)),
+            f"ptrace(PTRACE_GETREGSET, {self.pid}, {kind:#x})",
+        )
+        return buf[:n]
+
+    def set_extended(self, state: bytes | bytearray, kind: int = pt.NT_X86_XSTATE) -> None:
+        """Set the extended registers; a feature this CPU lacks is EINVAL."""
+        check(
+            lib.zd_regset_set(self.pid, kind, ffi.from_buffer(state), len(state)),
+            f"ptrace(PTRACE_SETREGSET, {self.pid}, {kind:#x})",
+        )
+
+    def sigmask(self) -> int:
+        """The blocked signals, bit n-1 for signal n."""
+        buf = bytearray(8)
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_GETSIGMASK, self.pid, 8, ffi.from_buffer(buf)),
+            f"ptrace(PTRACE_GETSIGMASK, {self.pid})",
+        )
+        return int.from_bytes(buf, "little")
+
+    def set_sigmask(self, mask: int) -> None:
+        """Block exactly these signals."""
+        buf = mask.to_bytes(8, "little")
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_SETSIGMASK, self.pid, 8, ffi.from_buffer(buf)),
+            f"ptrace(PTRACE_SETSIGMASK, {self.pid}, {mask:#x})",
+        )
+
+    def block_all(self) -> None:
+        """Block every signal, for as long as foreign code runs in the thread."""
+        self.set_sigmask(_ALL)
+
+    def pending(self, shared: bool) -> list[bytes]:
+        """The queued signals (siginfo_t, 128 bytes each), oldest first: the thread's own, or the process's."""
+        out: list[bytes] = []
+        batch = 32
+        buf = bytearray(128 * batch)
+        while True:
+            # struct ptrace_peeksiginfo_args: u64 off, u32 flags, s32 nr
+            args = len(out).to_bytes(8, "little") + int(shared).to_bytes(4, "little") + batch.to_bytes(4, "little")
+            n = check(
+                lib.zd_ptrace(
+                    pt.PTRACE_PEEKSIGINFO,
+                    self.pid,
+                    int(ffi.cast("unsigned long", ffi.from_buffer(args))),
+                    int(ffi.cast("unsigned long", ffi.from_buffer(buf))),
+                ),
+                f"ptrace(PTRACE_PEEKSIGINFO, {self.pid})",
+            )
+            out += [bytes(buf[i * 128 : i * 128 + 128]) for i in range(n)]
+            if n < batch:
+                return out
+
+    def rseq(self) -> tuple[int, int, int, int] | None:
+        """The registered rseq area: (address, size, signature, flags), or None (PTRACE_GET_RSEQ_CONFIGURATION)."""
+        buf = bytearray(24)
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_GET_RSEQ_CONFIGURATION, self.pid, len(buf), ffi.from_buffer(buf)),
+            f"ptrace(PTRACE_GET_RSEQ_CONFIGURATION, {self.pid})",
+        )
+        addr = int.from_bytes(buf[0:8], "little")
+        size, signature, flags = (int.from_bytes(buf[i : i + 4], "little") for i in (8, 12, 16))
+        return (addr, size, signature, flags) if addr else None
+
+
+def xstate_component(number: int) -> tuple[int, int] | None:
+    """(offset, size) in bytes of an extended state component in this CPU's NT_X86_XSTATE set, None if it has none."""
+    offset, size = ffi.new("unsigned *"), ffi.new("unsigned *")
+    if lib.zd_xstate_offset(number, offset, size) < 0:
+        return None
+    return offset[0], size[0]

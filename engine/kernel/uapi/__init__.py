@@ -1,0 +1,1 @@
+"""Constants of the kernel headers, in the kernel's spelling: one file a header."""

@@ -1,0 +1,121 @@
+"""What Python and the blobs share, declared once: structures, operation codes, states.
+
+`blobs/build.py` turns these tables into `abi.h`, with a static assert on every size and offset. All fields are
+little-endian and naturally aligned; sizes are in bytes.
+"""
+
+import struct
+
+_FORMAT = {"u16": "H", "u32": "I", "s32": "i", "u64": "Q", "s64": "q"}
+
+
+class Struct:
+    """One C structure: field names with type and array length, their offsets, and its size."""
+
+    __slots__ = ("codec", "fields", "name", "offset", "size")
+
+    def __init__(self, name: str, *fields: tuple[str, str] | tuple[str, str, int]) -> None:
+        self.name = name
+        self.fields = [(f[0], f[1], f[2] if len(f) == 3 else 1) for f in fields]
+        self.offset: dict[str, int] = {}
+        at = 0
+        form = "<"
+        for field, ctype, count in self.fields:
+            self.offset[field] = at
+            at += struct.calcsize(_FORMAT[ctype]) * count
+            form += f"{count}{_FORMAT[ctype]}"
+        self.codec = struct.Struct(form)
+        self.size = self.codec.size
+
+    def field(self, name: str) -> tuple[int, struct.Struct]:
+        """Offset of a field and the codec of one element of it."""
+        ctype = next(t for n, t, _ in self.fields if n == name)
+        return self.offset[name], struct.Struct("<" + _FORMAT[ctype])
+
+
+# The first page of the arena. `entry`, `prog` and `stack` are what the seed starts the root task with.
+HEAD = Struct(
+    "head",
+    ("addr", "u64"),
+    ("size", "u64"),
+    ("entry", "u64"),
+    ("prog", "u64"),
+    ("stack", "u64"),
+    # One node of the coordinator's robust futex list; `keeper` is the futex word that belongs to it. When the
+    # coordinator dies the kernel sets FUTEX_OWNER_DIED there and wakes whoever is parked (set_robust_list(2)).
+    ("keeper_node", "u64"),
+    ("keeper", "u32"),
+    ("pad", "u32"),
+)
+
+# One task's program: where it is, how it ended.
+PROG = Struct(
+    "prog",
+    ("ops", "u64"),
+    ("count", "u32"),
+    ("pc", "u32"),
+    ("state", "u32"),
+    ("wakes", "u32"),
+    ("error", "s64"),
+    # Where a parked task goes when the coordinator dies: 0 is exit_group(2), else the graft's way home.
+    ("orphan", "u64"),
+)
+
+# One operation. Argument i is an address to load the value from where bit i of `indirect` is set.
+OP = Struct(
+    "op",
+    ("code", "u16"),
+    ("expect", "u16"),
+    ("indirect", "u16"),
+    ("nr", "u16"),
+    ("arg", "u64", 6),
+    ("want", "u64"),
+    ("result", "s64"),
+)
+
+# Lies at the start of the executor's image: offsets into it.
+BLOB = Struct(
+    "blob",
+    ("entry", "u32"),
+    ("syscall", "u32"),
+    ("syscall_size", "u32"),
+    ("graft", "u32"),
+    ("graft_leave", "u32"),
+    ("graft_data", "u32"),
+    ("graft_size", "u32"),
+    ("size", "u32"),
+)
+
+# The part of the graft after `data` that is the same everywhere; the architecture's registers follow it.
+GRAFT = Struct(
+    "graft",
+    ("entry", "u64"),
+    ("stack", "u64"),
+    ("prog", "u64"),
+    ("arena", "u64"),
+    ("size", "u64"),
+    ("mask", "u64"),
+)
+
+STRUCTS = (HEAD, PROG, OP, BLOB, GRAFT)
+
+OP_SYSCALL = 0  # result = syscall(nr, arg...)
+OP_SPAWN = 1  # clone3(arg0, arg1); the child runs the program at arg2
+OP_ADD = 2  # add arg1 to the 32-bit word at arg0 and wake its waiters
+OP_WAIT = 3  # until the 32-bit word at arg0 is at least arg1
+OP_PARK = 4  # the program is done: wait on the keeper at arg0
+
+EXPECT_OK = 0  # anything but an errno
+EXPECT_ANY = 1
+EXPECT_EQUAL = 2  # exactly `want`
+
+STATE_RUNNING = 0
+STATE_PARKED = 1
+STATE_FAILED = 2
+
+SEED_FD = 3  # the arena's memfd, as the seed finds it
+STACK_SIZE = 8192  # of a task while it runs its program
+
+CONSTANTS = {
+    name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)
+}

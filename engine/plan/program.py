@@ -1,0 +1,248 @@
+"""Programs: arrays of operations that the executor runs in a task, and the arena that holds them.
+
+An arena's address is fixed before anything is compiled, so pointers into it are immediates. Operations describe
+themselves: the line of `criu restore --plan`, of the log and of an error are the same. Nothing here calls the kernel.
+"""
+
+import os
+import struct
+
+from engine.plan import abi
+
+PAGE = 4096
+EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
+_ERRNO_MIN = -4095
+
+
+class Machine:
+    """One architecture as plans see it: its executor, its system call numbers, its registers in the graft."""
+
+    __slots__ = ("blob", "executor", "name", "nr", "path")
+
+    def __init__(self, path: str, name: str) -> None:
+        """Load what the build left in `path`/`name`; OSError when it is not there."""
+        self.name = name
+        self.path = f"{path}/{name}"
+        with open(f"{self.path}/executor.bin", "rb") as f:
+            self.executor = f.read()
+        fields = abi.BLOB.codec.unpack_from(self.executor)
+        self.blob = dict(zip(abi.BLOB.offset, fields, strict=True))
+        with open(f"{self.path}/syscalls") as f:
+            self.nr = {key: int(value) for key, value in (line.split() for line in f)}
+
+
+class Ref:
+    """The result of an earlier operation of the same program, as an argument of a later one."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+Arg = int | Ref
+
+
+class Operation:
+    """One operation: frozen once made, and able to say what it does."""
+
+    __slots__ = ("args", "code", "expect", "name", "note", "want")
+
+    def __init__(self, code: int, name: str, args: tuple[Arg, ...], expect: int, want: int, note: str) -> None:
+        self.code = code
+        self.name = name
+        self.args = args
+        self.expect = expect
+        self.want = want
+        self.note = note
+
+    def describe(self, texts: dict[int, str]) -> str:
+        """`name(arguments)  note`; an argument that is the address of a text in the arena is shown as that text."""
+        shown = ", ".join(
+            f"r{a.index}" if isinstance(a, Ref) else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
+            for a in self.args
+        )
+        return f"{self.name}({shown})" + (f"  # {self.note}" if self.note else "")
+
+
+class Program:
+    """What one task does. `address` is its control block (struct prog) in the arena."""
+
+    __slots__ = ("address", "arena", "name", "operations", "ops_address")
+
+    def __init__(self, arena: "Arena", name: str) -> None:
+        self.arena = arena
+        self.name = name
+        self.address = arena.reserve(abi.PROG.size)
+        self.operations: list[Operation] = []
+        self.ops_address = 0
+
+    def _add(self, op: Operation) -> Ref:
+        self.operations.append(op)
+        return Ref(len(self.operations) - 1)
+
+    def sys(
+        self, name: str, *args: Arg, note: str = "", expect: int = abi.EXPECT_OK, want: int = 0
+    ) -> Ref:
+        """A system call by its kernel name; an errno ends the program unless `expect` says otherwise."""
+        if name not in self.arena.machine.nr:
+            raise KeyError(f"{name}: not a system call of {self.arena.machine.name}")
+        return self._add(Operation(abi.OP_SYSCALL, name, args, expect, want, note))
+
+    def ask(self, name: str, *args: Arg, note: str = "") -> Ref:
+        """A system call whose errno is an answer like any other."""
+        return self.sys(name, *args, note=note, expect=abi.EXPECT_ANY)
+
+    def park(self) -> None:
+        """The end: wait to be taken over."""
+        self._add(Operation(abi.OP_PARK, "park", (self.arena.keeper,), abi.EXPECT_ANY, 0, ""))
+
+    def describe(self, index: int) -> str:
+        """One operation, as text."""
+        return self.operations[index].describe(self.arena.texts)
+
+    def failure(self, index: int, result: int) -> str:
+        """What the user reads when operation `index` returned `result`."""
+        why = f"{os.strerror(-result)} (errno {-result})" if _ERRNO_MIN <= result < 0 else f"returned {result:#x}"
+        op = self.operations[index]
+        if op.expect == abi.EXPECT_EQUAL:
+            why += f", wanted {op.want:#x}"
+        return f"{self.name}: operation {index}: {self.describe(index)}: {why}"
+
+    def listing(self) -> str:
+        """The whole program, one numbered line an operation."""
+        lines = [f"{i:5}  {self.describe(i)}" for i in range(len(self.operations))]
+        return "\n".join([f"{self.name}: {len(lines)} operations", *lines])
+
+    def encode(self) -> bytes:
+        """The operations as the executor reads them; `ops_address` must be set."""
+        pack = abi.OP.codec.pack
+        nr = self.arena.machine.nr
+        result_at = self.ops_address + abi.OP.offset["result"]
+        out = []
+        for op in self.operations:
+            indirect = 0
+            args = [0, 0, 0, 0, 0, 0]
+            for i, a in enumerate(op.args):
+                if isinstance(a, Ref):
+                    indirect |= 1 << i
+                    args[i] = result_at + a.index * abi.OP.size
+                else:
+                    args[i] = a & 0xFFFFFFFFFFFFFFFF
+            number = nr[op.name] if op.code == abi.OP_SYSCALL else 0
+            out.append(pack(op.code, op.expect, indirect, number, *args, op.want & 0xFFFFFFFFFFFFFFFF, 0))
+        return b"".join(out)
+
+
+class Arena:
+    """The shared memory of one dump or restore while it is being compiled; `base` is its address in every task."""
+
+    __slots__ = ("_data", "base", "machine", "programs", "texts")
+
+    def __init__(self, machine: Machine, base: int) -> None:
+        self.machine = machine
+        self.base = base
+        self.programs: list[Program] = []
+        self.texts: dict[int, str] = {}
+        self._data = bytearray(PAGE)
+        self._data += machine.executor
+        self.align(16)
+
+    @property
+    def keeper(self) -> int:
+        """Address of the keeper word."""
+        return self.base + abi.HEAD.offset["keeper"]
+
+    @property
+    def entry(self) -> int:
+        """Address of the executor's entry."""
+        return self.base + EXECUTOR_AT + self.machine.blob["entry"]
+
+    @property
+    def syscall_instruction(self) -> int:
+        """Address of a system call instruction in the executor."""
+        return self.base + EXECUTOR_AT + self.machine.blob["syscall"]
+
+    def align(self, to: int) -> None:
+        """Let the next thing start at a multiple of `to` bytes."""
+        self._data += bytes(-len(self._data) % to)
+
+    def put(self, data: bytes | bytearray) -> int:
+        """Place bytes, 8-aligned, and return their address."""
+        self.align(8)
+        at = self.base + len(self._data)
+        self._data += data
+        return at
+
+    def text(self, text: str | bytes) -> int:
+        """Place a NUL-terminated string."""
+        raw = text if isinstance(text, bytes) else os.fsencode(text)
+        at = self.put(raw + b"\0")
+        self.texts[at] = '"' + os.fsdecode(raw) + '"'
+        return at
+
+    def reserve(self, size: int, align: int = 8) -> int:
+        """Place zeroes."""
+        self.align(align)
+        return self.put(bytes(size))
+
+    def stack(self) -> int:
+        """Place a stack and return its top."""
+        return self.reserve(abi.STACK_SIZE, 16) + abi.STACK_SIZE
+
+    def program(self, name: str) -> Program:
+        """Begin a program."""
+        program = Program(self, name)
+        self.programs.append(program)
+        return program
+
+    def offset(self, address: int) -> int:
+        """Where an address lies in the image."""
+        return address - self.base
+
+    def image(self, first: Program, stack: int, orphan: int = 0) -> bytes:
+        """The arena's contents, a whole number of pages; `first` is what the seed runs on `stack`."""
+        for program in self.programs:
+            program.ops_address = self.base + len(self._data) + (-len(self._data) % 8)
+            code = program.encode()
+            self.put(code)
+            at = self.offset(program.address)
+            abi.PROG.codec.pack_into(
+                self._data, at, program.ops_address, len(program.operations), 0, abi.STATE_RUNNING, 0, 0, orphan
+            )
+        self.align(PAGE)
+        abi.HEAD.codec.pack_into(
+            self._data, 0, self.base, len(self._data), self.entry, first.address, stack, 0, 0, 0
+        )
+        return bytes(self._data)
+
+
+def result(memory: "bytearray | memoryview", arena: Arena, program: Program, ref: Ref) -> int:
+    """The result that an operation left in the running arena's memory."""
+    at = arena.offset(program.ops_address) + ref.index * abi.OP.size + abi.OP.offset["result"]
+    value: int = struct.unpack_from("<q", memory, at)[0]
+    return value
+
+
+def status(memory: "bytearray | memoryview", arena: Arena, program: Program) -> tuple[int, int, int]:
+    """(state, index of the current operation, error) of a running program."""
+    at = arena.offset(program.address)
+    _, _, pc, state, _, error, _ = abi.PROG.codec.unpack_from(memory, at)
+    return state, pc, error
+
+
+def free_hole(taken: list[tuple[int, int]], size: int, low: int = 1 << 32, high: int = 0x5000_0000_0000) -> int:
+    """An address with `size` free bytes and a page of distance around, in none of the (start, end) ranges.
+
+    The default window is far from where the kernel puts a fresh program's image, stack, libraries and vdso.
+    """
+    at = low
+    for start, end in sorted(taken):
+        if end + PAGE <= at:
+            continue
+        if start >= at + size + PAGE:
+            break
+        at = (end + PAGE + 0xFFFFF) & ~0xFFFFF
+    if at + size > high:
+        raise MemoryError(f"no {size} free bytes between {low:#x} and {high:#x}")
+    return at
