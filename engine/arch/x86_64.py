@@ -12,11 +12,38 @@ NAME = "x86_64"
 MARCH = 1  # core_entry.march
 EXTENDED_SET = 0x202  # NT_X86_XSTATE
 TASK_SIZE = 0x7FFFFFFFF000
+ARCH_MAP_VDSO = 0x2003  # ARCH_MAP_VDSO_64 of asm/prctl.h
 
 # In the order of struct user_regs_struct, with the names of user_x86_regs_entry.
-_NAMES = (
-    "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss fs_base gs_base ds es fs gs"
-).split()
+_NAMES = [
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "bp",
+    "bx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "ax",
+    "cx",
+    "dx",
+    "si",
+    "di",
+    "orig_ax",
+    "ip",
+    "cs",
+    "flags",
+    "sp",
+    "ss",
+    "fs_base",
+    "gs_base",
+    "ds",
+    "es",
+    "fs",
+    "gs",
+]
 _AT = {name: i for i, name in enumerate(_NAMES)}
 _REGS = struct.Struct("<27Q")
 _ARGS = ("di", "si", "dx", "r10", "r8", "r9")
@@ -197,3 +224,13 @@ def extended_of(core: Any, current: bytes | bytearray, component: Component) -> 
 
 def _fixed(values: Any, count: int) -> list[int]:
     return (list(values) + [0] * count)[:count]
+
+
+def number_loaded(code: bytes, numbers: set[int]) -> int:
+    """The system call number that `code` loads into eax before its last instruction, a system call; -1: none of these."""
+    for at in range(len(code) - _SYSCALL_SIZE - 5, -1, -1):
+        if code[at] == 0xB8:
+            number = int.from_bytes(code[at + 1 : at + 5], "little")
+            if number in numbers:
+                return number
+    return -1

@@ -1,5 +1,8 @@
 """Another task's memory: process_vm_readv(2), /proc/PID/mem, and the page mover's two steps."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from engine.errors import KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
@@ -37,21 +40,24 @@ class Runs:
 
     __slots__ = ("count", "raw")
 
-    def __init__(self, raw: object, count: int) -> None:
+    def __init__(self, raw: Any, count: int) -> None:
         self.raw = raw
         self.count = count
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         """(address, pages) of each run."""
         raw = self.raw
         for i in range(self.count):
-            yield raw[i].start, raw[i].pages  # type: ignore[index]
+            yield raw[i].start, raw[i].pages
 
 
 def read(pid: int, addr: int, size: int) -> bytes:
     """Read memory that the task itself could read; KernelError EFAULT otherwise, also where only a part is there."""
     buf = bytearray(size)
-    n = check(lib.zd_read_memory(pid, addr, ffi.from_buffer(buf), size), f"process_vm_readv({pid}, {addr:#x}, {size})")
+    n = check(
+        lib.zd_read_memory(pid, addr, ffi.from_buffer(buf), size),
+        f"process_vm_readv({pid}, {addr:#x}, {size})",
+    )
     if n != size:
         raise KernelError(f"process_vm_readv({pid}, {addr:#x}, {size})", 14, f"only {n} bytes are mapped")
     return bytes(buf)

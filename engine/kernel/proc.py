@@ -127,7 +127,7 @@ def fds(pid: int) -> list[int]:
 
 def fdinfo(pid: int, fd: int) -> dict[str, str]:
     """/proc/PID/fdinfo/FD by key: pos, flags (octal), mnt_id, ino, and the kind's own."""
-    out = {}
+    out: dict[str, str] = {}
     for line in read_text(f"/proc/{pid}/fdinfo/{fd}").splitlines():
         key, _, value = line.partition(":")
         out.setdefault(key, value.strip())

@@ -27,7 +27,7 @@ class Tracee:
     def __init__(self, pid: int, deadline_us: int = 10_000_000) -> None:
         self.pid = pid
         self.deadline_us = deadline_us
-        self.signals: list[int] = []  # arrived in signal-delivery-stops; to be handed back at detach
+        self.signals: list[int] = []  # arrived while it ran code of ours; to be sent again at the end
         self._status = ffi.new("int *")
 
     def _request(self, request: int, name: str, addr: int = 0, data: int = 0) -> int:
@@ -46,26 +46,44 @@ class Tracee:
         r = lib.zd_wait(self.pid, pt.WALL, self.deadline_us, self._status)
         if r == -errno.ETIMEDOUT:
             raise KernelError(
-                f"waitpid({self.pid})", errno.ETIMEDOUT, "the task does not stop; it hangs in the kernel (state D?)"
+                f"waitpid({self.pid})",
+                errno.ETIMEDOUT,
+                "the task does not stop; it hangs in the kernel (state D?)",
             )
         check(r, f"waitpid({self.pid})")
+        return self._decode()
+
+    def _decode(self) -> int:
         status: int = self._status[0]
         if status & 0xFF != 0x7F:
             how = f"signal {status & 0x7F}" if status & 0x7F else f"exit status {status >> 8 & 0xFF}"
             raise TaskGone(f"task {self.pid} died ({how}) while it was being worked on")
         return status >> 8
 
-    def wait_event_stop(self) -> int:
+    def wait_event_stop(self, deliver: bool = False) -> int:
         """Wait for the stop that PTRACE_INTERRUPT or a group stop makes; returns the stop signal (SIGTRAP: none).
 
-        A signal-delivery-stop that comes first is kept in `signals`, and the thread is resumed into the stop.
+        A signal-delivery-stop that comes first is passed on with `deliver`, as if nobody traced; otherwise (the thread
+        runs code of ours) the signal is kept in `signals`.
         """
         while True:
             stop = self.wait_stop()
             if stop >> 8 == pt.PTRACE_EVENT_STOP:
                 return stop & 0xFF
-            if stop >> 8 == 0 and stop & 0x7F != _signal.SIGTRAP:
-                self.signals.append(stop & 0x7F)
+            if deliver and stop >> 8 == 0:
+                self._request(pt.PTRACE_CONT, "PTRACE_CONT", 0, stop)
+            else:
+                self._keep(stop)
+                self.cont()
+
+    def _keep(self, stop: int) -> None:
+        if stop >> 8 == 0 and stop != _signal.SIGTRAP | 0x80:
+            self.signals.append(stop)
+
+    def keep_going(self) -> None:
+        """While the thread runs code of ours: if a signal stopped it (only SIGSTOP can), keep it and resume."""
+        if lib.zd_wait(self.pid, pt.WALL, 0, self._status) == self.pid:
+            self._keep(self._decode())
             self.cont()
 
     def cont(self) -> None:
@@ -79,8 +97,7 @@ class Tracee:
             stop = self.wait_stop()
             if stop == _signal.SIGTRAP | 0x80:
                 return
-            if stop >> 8 == 0 and stop & 0x7F != _signal.SIGTRAP:
-                self.signals.append(stop & 0x7F)
+            self._keep(stop)
             self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
 
     def detach(self, sig: int = 0) -> None:

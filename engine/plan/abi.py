@@ -116,6 +116,4 @@ STATE_FAILED = 2
 SEED_FD = 3  # the arena's memfd, as the seed finds it
 STACK_SIZE = 8192  # of a task while it runs its program
 
-CONSTANTS = {
-    name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)
-}
+CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}

@@ -6,6 +6,7 @@ themselves: the line of `criu restore --plan`, of the log and of an error are th
 
 import os
 import struct
+from typing import Any
 
 from engine.plan import abi
 
@@ -26,7 +27,7 @@ class Machine:
         with open(f"{self.path}/executor.bin", "rb") as f:
             self.executor = f.read()
         fields = abi.BLOB.codec.unpack_from(self.executor)
-        self.blob = dict(zip(abi.BLOB.offset, fields, strict=True))
+        self.blob: dict[str, int] = dict(zip(abi.BLOB.offset, fields, strict=True))
         with open(f"{self.path}/syscalls") as f:
             self.nr = {key: int(value) for key, value in (line.split() for line in f)}
 
@@ -81,9 +82,7 @@ class Program:
         self.operations.append(op)
         return Ref(len(self.operations) - 1)
 
-    def sys(
-        self, name: str, *args: Arg, note: str = "", expect: int = abi.EXPECT_OK, want: int = 0
-    ) -> Ref:
+    def sys(self, name: str, *args: Arg, note: str = "", expect: int = abi.EXPECT_OK, want: int = 0) -> Ref:
         """A system call by its kernel name; an errno ends the program unless `expect` says otherwise."""
         if name not in self.arena.machine.nr:
             raise KeyError(f"{name}: not a system call of {self.arena.machine.name}")
@@ -208,23 +207,29 @@ class Arena:
             self.put(code)
             at = self.offset(program.address)
             abi.PROG.codec.pack_into(
-                self._data, at, program.ops_address, len(program.operations), 0, abi.STATE_RUNNING, 0, 0, orphan
+                self._data,
+                at,
+                program.ops_address,
+                len(program.operations),
+                0,
+                abi.STATE_RUNNING,
+                0,
+                0,
+                orphan,
             )
         self.align(PAGE)
-        abi.HEAD.codec.pack_into(
-            self._data, 0, self.base, len(self._data), self.entry, first.address, stack, 0, 0, 0
-        )
+        abi.HEAD.codec.pack_into(self._data, 0, self.base, len(self._data), self.entry, first.address, stack, 0, 0, 0)
         return bytes(self._data)
 
 
-def result(memory: "bytearray | memoryview", arena: Arena, program: Program, ref: Ref) -> int:
+def result(memory: Any, arena: Arena, program: Program, ref: Ref) -> int:
     """The result that an operation left in the running arena's memory."""
     at = arena.offset(program.ops_address) + ref.index * abi.OP.size + abi.OP.offset["result"]
     value: int = struct.unpack_from("<q", memory, at)[0]
     return value
 
 
-def status(memory: "bytearray | memoryview", arena: Arena, program: Program) -> tuple[int, int, int]:
+def status(memory: Any, arena: Arena, program: Program) -> tuple[int, int, int]:
     """(state, index of the current operation, error) of a running program."""
     at = arena.offset(program.address)
     _, _, pc, state, _, error, _ = abi.PROG.codec.unpack_from(memory, at)

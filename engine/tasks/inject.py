@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from engine.errors import Bug, KernelError
-from engine.kernel import memory, process, proc
+from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee
 from engine.plan import abi
 from engine.plan.program import EXECUTOR_AT, Arena, Program, status
@@ -54,7 +54,7 @@ class Parasite:
         while status(self.memory, self.arena, program)[0] == abi.STATE_RUNNING:
             if not process.futex_wait(self.memory, at, abi.STATE_RUNNING, 100_000):
                 waited += 100_000
-                os.kill(self.tracee.pid, 0)
+                self.tracee.keep_going()
             if waited > self.tracee.deadline_us:
                 raise KernelError(f"running {program.name}", errno.ETIMEDOUT, "the task makes no progress")
         state, pc, error = status(self.memory, self.arena, program)

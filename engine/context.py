@@ -1,0 +1,30 @@
+"""What a run of the engine carries along: options, log, image schema, architecture. There is no module state."""
+
+import os
+from types import ModuleType
+
+from engine.arch import this_machine
+from engine.images.files import Images
+from engine.images.schema import Schema
+from engine.log import Log
+from engine.options import Options
+from engine.plan.program import Machine
+
+BUILT = os.path.join(os.path.dirname(__file__), "_built")
+
+
+class Context:
+    """Made once by the command line (or a request), passed to every step."""
+
+    __slots__ = ("arch", "log", "machine", "options", "schema")
+
+    def __init__(self, options: Options, log: Log) -> None:
+        self.options = options
+        self.log = log
+        self.schema = Schema()
+        self.arch: ModuleType = this_machine()
+        self.machine = Machine(BUILT, self.arch.NAME)
+
+    def images(self) -> Images:
+        """The images directory of --images-dir."""
+        return Images.open(self.schema, self.options.images_dir)

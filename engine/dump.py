@@ -1,0 +1,212 @@
+"""Dump in five steps: preflight, freeze, collect, pages, let go (docs/design.md)."""
+
+import os
+import time
+import uuid
+from typing import Any
+
+from engine.context import Context
+from engine.errors import EngineError, Unsupported
+from engine.files.fd import Descriptor
+from engine.files.table import FileTable
+from engine.images.files import Images
+from engine.kernel import memory, proc, process
+from engine.kernel.ptrace import Tracee, xstate_component
+from engine.memory import mm as mm_kind
+from engine.memory import vmas as vma_kind
+from engine.plan.program import Arena, free_hole
+from engine.preflight import preflight
+from engine.stats import Clock, DumpStats
+from engine.tasks import creds, freeze, identity, limits, restart, signals, threads, timers
+from engine.tasks.inject import injected
+from engine.tasks.questions import Questions
+
+PE_PRESENT, PE_LAZY = 4, 2
+_ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
+# Identifiers of a task's kernel objects: 1 is the engine's own, as in CRIU's images.
+_OWN_ID, _FIRST_ID = 1, 2
+_NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 7, "cgroup": 8}
+
+
+class Collected:
+    """Everything of one task that goes into images."""
+
+    __slots__ = ("core", "fdinfo", "files", "fs", "mm", "pagemap", "pid", "stat")
+
+    def __init__(self, ctx: Context, pid: int) -> None:
+        new = ctx.schema.message
+        self.pid = pid
+        self.core = new("core_entry")()
+        self.mm = new("mm_entry")()
+        self.fs = new("fs_entry")()
+        self.files = FileTable(new)
+        self.fdinfo: list[Any] = []
+        self.pagemap: list[Any] = []
+        self.stat: proc.Stat | None = None
+
+
+def dump(ctx: Context) -> None:
+    """Dump the task --tree into --images-dir. On any failure it runs on as before, and no image is left."""
+    pid = ctx.options.tree
+    images = ctx.images()
+    ctx.log.info(f"Dumping process {pid} into {ctx.options.images_dir}")
+    process.block_sigchld(True)
+    preflight(ctx, pid)
+    stats = DumpStats()
+    try:
+        _dump(ctx, pid, images, stats)
+    except BaseException:
+        images.remove_created()
+        raise
+    finally:
+        process.block_sigchld(False)
+
+
+def _dump(ctx: Context, pid: int, images: Images, stats: DumpStats) -> None:
+    options, log = ctx.options, ctx.log
+    before = restart.timers() if restart.may_wait(ctx.machine, pid) else set()
+    clock = Clock()
+    with freeze.frozen(pid, options.timeout * 1_000_000) as tracee:
+        stats.freezing = clock.lap()
+        log.info(f"Froze task {pid} in {stats.freezing} us")
+        if threads.leave_critical_section(ctx.arch, tracee):
+            log.info(f"pid {pid}: left a restartable sequence for its abort handler")
+        vmas = proc.smaps(pid)
+        task = Collected(ctx, pid)
+        if not restart.dump(ctx.arch, ctx.machine, task.core, tracee, before):
+            log.warn(
+                f"pid {pid}: the interrupted system call will return EINTR: what is left of its timeout is unknown"
+            )
+        _collect(ctx, task, tracee, vmas)
+        _pages(ctx, task, tracee, vmas, images, stats)
+        if options.leave_running:
+            freeze.thaw(tracee)
+            stats.frozen = clock.total()
+            _write(ctx, task, images, stats)
+        else:
+            _write(ctx, task, images, stats)
+            if options.leave_stopped:
+                freeze.thaw(tracee, stopped=True)
+            else:
+                freeze.kill(tracee)
+    log.info("Dumping finished successfully")
+
+
+def _collect(ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma]) -> None:
+    """Step three: every entry but the pages."""
+    pid, core, mm = task.pid, task.core, task.mm
+    status = proc.status(pid)
+    late = vma_kind.blockers(vmas)
+    if len(proc.threads(pid)) > 1 or proc.children(pid):
+        late.append("threads or children were born while it was being frozen: only single tasks are supported yet")
+    if late:
+        raise Unsupported([f"pid {pid}: {b}" for b in late])
+    task.stat = stat = proc.Stat(pid)
+    regs = tracee.general()
+    if ctx.arch.is_compat(regs):
+        raise Unsupported([f"pid {pid}: 32-bit tasks are not supported yet"])
+    core.mtype = ctx.arch.MARCH
+    ctx.arch.dump_registers(core, regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
+
+    arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in vmas], _ARENA_MAX))
+    q = Questions(arena, f"questions to {pid}")
+    asked_signals, asked_timers, asked_creds = signals.ask(q), timers.ask(q), creds.ask(q)
+    asked_threads, asked_identity, asked_mm = threads.ask(q), identity.ask(q), mm_kind.ask(q)
+    q.program.park()
+    signals.dump_mask(core, tracee)
+    with injected(ctx.arch, tracee, vmas, arena, q.program) as parasite:
+        parasite.run(q.program)
+        q.memory = bytes(parasite.memory)
+    signals.dump(core, q, asked_signals, tracee)
+    timers.dump(core, q, asked_timers)
+    limits.dump(core, pid)
+    threads.dump(core, q, asked_threads, tracee)
+    creds.dump(core, q, asked_creds, status)
+    identity.dump(core, mm, q, asked_identity, pid, stat)
+    mm_kind.dump(mm, q, asked_mm, pid, stat)
+    mm.exe_file_id = task.files.path(pid, "exe")
+    vma_kind.dump(mm, vmas, (mm.mm_start_brk, mm.mm_brk), pid, task.files)
+    _collect_files(ctx, task, status)
+
+
+def _collect_files(ctx: Context, task: Collected, status: dict[str, str]) -> None:
+    pid = task.pid
+    new = ctx.schema.message("fdinfo_entry")
+    for fd in proc.fds(pid):
+        d = Descriptor(pid, fd)
+        ident, kind = task.files.opened(d)
+        task.fdinfo.append(new(id=ident, flags=d.cloexec, type=kind, fd=fd))
+    task.fs.cwd_id = task.files.path(pid, "cwd")
+    task.fs.root_id = task.files.path(pid, "root")
+    task.fs.umask = int(status["Umask"], 8)
+
+
+def _pages(
+    ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma], images: Images, stats: DumpStats
+) -> None:
+    """Step four: find the pages and copy them, in native code."""
+    pid = task.pid
+    clock = Clock()
+    ranges = [
+        (v.start, v.end, memory.WHOLE if v.status & vma_kind.VDSO else 0) for v in task.mm.vmas if vma_kind.has_pages(v)
+    ]
+    pages = memory.PageStats()
+    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    out = images.create_raw("PAGES", 1)
+    try:
+        runs = memory.scan_pages(pagemap, ranges, pages)
+        memory.dump_pages(pid, mem, out, runs, pages)
+    finally:
+        for fd in (pagemap, mem, out):
+            os.close(fd)
+    new = ctx.schema.message("pagemap_entry")
+    for start, count in runs:
+        task.pagemap.append(new(vaddr=start, compat_nr_pages=0, flags=PE_PRESENT, nr_pages=count))
+    stats.pages_scanned = pages.scanned
+    stats.pages_written = pages.written
+    stats.memdump = clock.total()
+    stats.memwrite = pages.write_us
+
+
+def _write(ctx: Context, task: Collected, images: Images, stats: DumpStats) -> None:
+    """Serialise and write all images. The task need not be frozen for this."""
+    pid, new = task.pid, ctx.schema.message
+    stat = task.stat
+    if stat is None:
+        raise EngineError(f"task {pid} was not collected")
+    ids = {f"{kind}_id": _FIRST_ID for kind in ("vm", "files", "fs", "sighand")}
+    own = dict.fromkeys(ids, _OWN_ID)
+    ns = {f"{name}_ns_id": ident for name, ident in _NS_IDS.items()}
+    images.write("CORE", (pid,), [task.core])
+    images.write("MM", (pid,), [task.mm])
+    images.write_pagemap("PAGEMAP", pid, new("pagemap_head")(pages_id=1), task.pagemap)
+    images.write("FS", (pid,), [task.fs])
+    images.write("IDS", (pid,), [new("task_kobj_ids_entry")(**ids, **ns)])
+    images.write("FDINFO", (_FIRST_ID,), task.fdinfo)
+    images.write("FILES", (), task.files.entries)
+    images.write("PSTREE", (), [new("pstree_entry")(pid=pid, ppid=0, pgid=stat.pgid, sid=stat.sid, threads=[pid])])
+    images.write("SECCOMP", (), [new("seccomp_entry")()])
+    images.write("TIMENS", (0,), [_timens(ctx)])
+    inventory = new("inventory_entry")(
+        img_version=2,
+        fdinfo_per_id=True,
+        ns_per_id=True,
+        root_cg_set=1,
+        lsmtype=0,
+        network_lock_method=0,
+        dump_criu_run_id=str(uuid.uuid4()),
+    )
+    inventory.root_ids.CopyFrom(new("task_kobj_ids_entry")(**own, **ns))
+    inventory.plugins_entry.SetInParent()
+    images.write("INVENTORY", (), [inventory])
+    stats.write(ctx)
+
+
+def _timens(ctx: Context) -> Any:
+    entry = ctx.schema.message("timens_entry")()
+    for field, clock in (("monotonic", time.CLOCK_MONOTONIC), ("boottime", time.CLOCK_BOOTTIME)):
+        seconds, ns = divmod(time.clock_gettime_ns(clock), 1_000_000_000)
+        part = getattr(entry, field)
+        part.tv_sec, part.tv_nsec = seconds, ns
+    return entry

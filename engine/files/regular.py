@@ -1,0 +1,148 @@
+"""Regular files, directories and the memory devices (/dev/null and its like): path, flags, offset (open(2))."""
+
+import os
+import stat
+import struct
+from typing import Any
+
+from engine.errors import BadImage, EngineError, Unsupported
+from engine.files.fd import O_CLOEXEC, Descriptor
+
+TYPE = 1  # fd_types.REG
+_MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
+_ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+_PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
+_UNSUPPORTED_FS = ("/proc/", "/sys/")
+
+
+def is_kind(d: Descriptor) -> bool:
+    """A file with a name that leads to it; Unsupported for one that was deleted or replaced."""
+    mode = d.stat.st_mode
+    if d.link.startswith(("/memfd:", "anon_inode:")):
+        return False
+    if not (
+        stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISCHR(mode) and os.major(d.stat.st_rdev) == _MEM_MAJOR)
+    ):
+        return False
+    if "lock" in d.info:
+        raise Unsupported([f"{d}: file locks are not supported yet; release the lock before the dump"])
+    check_path(d.path, d.link, str(d))
+    return True
+
+
+def check_path(where: str, name: str, what: str) -> None:
+    """Does the name lead to the file that the proc link `where` leads to? Unsupported if not."""
+    if name.startswith(_UNSUPPORTED_FS):
+        raise Unsupported([f"{what}: {name}: files of procfs and sysfs are not supported yet"])
+    there = os.stat(where)
+    try:
+        here = os.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        here = None
+    if here is None or (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+        raise Unsupported(
+            [f"{what}: {name}: deleted or replaced files are not supported yet; its name must lead to it"]
+        )
+
+
+def dump(entry: Any, d: Descriptor) -> None:
+    """Fill a file_entry from a descriptor."""
+    _fill(entry, d.path, d.link, d.flags & ~O_CLOEXEC, int(d.info["pos"]), d.stat)
+
+
+def dump_path(entry: Any, where: str, name: str, flags: int) -> None:
+    """Fill a file_entry for a file that is mapped, executed or a working directory."""
+    check_path(where, name, where)
+    _fill(entry, where, name, flags, 0, os.stat(where))
+
+
+def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_result) -> None:
+    entry.type = TYPE
+    reg = entry.reg
+    reg.id = entry.id
+    reg.flags = flags
+    reg.pos = pos
+    for field in ("uid", "euid", "signum", "pid_type", "pid"):
+        setattr(reg.fown, field, 0)
+    reg.name = name
+    reg.mode = st.st_mode
+    if stat.S_ISREG(st.st_mode):
+        reg.size = st.st_size
+        reg.build_id.extend(_build_id(where))
+
+
+def _build_id(path: str) -> list[int]:
+    """The GNU build id of an ELF file in 32-bit words, as elf(5) notes have it; empty for any other file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return []  # write-only files and the like: nothing to compare, as with any file without an id
+    try:
+        head = os.pread(fd, 4096, 0)
+        if head[:5] != b"\x7fELF\x02" or len(head) < 64:
+            return []
+        phoff, phentsize, phnum = *struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54)
+        for i in range(phnum):
+            at = phoff + i * phentsize
+            if at + 56 > len(head):
+                break
+            if struct.unpack_from("<I", head, at)[0] == _PT_NOTE:
+                offset, size = (
+                    struct.unpack_from("<Q", head, at + 8)[0],
+                    struct.unpack_from("<Q", head, at + 32)[0],
+                )
+                found = _find_note(os.pread(fd, min(size, 4096), offset))
+                if found:
+                    return found
+    finally:
+        os.close(fd)
+    return []
+
+
+def _find_note(notes: bytes) -> list[int]:
+    at = 0
+    while at + 12 <= len(notes):
+        namesz, descsz, kind = struct.unpack_from("<III", notes, at)
+        desc = at + 12 + (namesz + 3 & ~3)
+        if kind == _NT_GNU_BUILD_ID and notes[at + 12 : at + 16] == b"GNU\0":
+            return list(struct.unpack_from(f"<{descsz // 4}I", notes, desc))
+        at = desc + (descsz + 3 & ~3)
+    return []
+
+
+def open_again(entry: Any, image: str) -> int:
+    """Open the file of a file_entry as it was: flags, offset; an error names it when it is not the same."""
+    reg = entry.reg
+    try:
+        fd = os.open(reg.name, reg.flags & ~_ONCE | O_CLOEXEC)
+    except OSError as e:
+        raise EngineError(f"cannot open {reg.name} (file {reg.id:#x} of {image}): {e.strerror}") from e
+    try:
+        _validate(reg, fd)
+        if reg.pos and not reg.flags & os.O_PATH:
+            os.lseek(fd, reg.pos, os.SEEK_SET)
+    except OSError as e:
+        os.close(fd)
+        raise BadImage(image, 0, f"file {reg.name}: offset {reg.pos}: {e.strerror}") from e
+    except EngineError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _validate(reg: Any, fd: int) -> None:
+    st = os.fstat(fd)
+    if reg.HasField("mode") and reg.mode and stat.S_IFMT(st.st_mode) != stat.S_IFMT(reg.mode):
+        raise EngineError(f"{reg.name} has changed its type since the dump (mode {st.st_mode:o}, was {reg.mode:o})")
+    if reg.HasField("mode") and reg.mode and st.st_mode != reg.mode:
+        raise EngineError(
+            f"{reg.name}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
+        )
+    if reg.HasField("size") and stat.S_ISREG(st.st_mode) and st.st_size != reg.size:
+        raise EngineError(
+            f"{reg.name} has {st.st_size} bytes, but had {reg.size} when it was dumped; put the old file back"
+        )
+    if reg.build_id:
+        now = _build_id(f"/proc/self/fd/{fd}")
+        if now and now != list(reg.build_id):
+            raise EngineError(f"{reg.name} is another build than the dumped one; put the old file back")

@@ -1,0 +1,80 @@
+"""The files of a dump: one entry of files.img for each open file description (struct file), whoever holds it.
+
+Descriptors that are duplicates share their entry (kcmp(2) decides); files that are only mapped, executed, or are a
+working directory have entries of their own, like in CRIU's images.
+"""
+
+import os
+from typing import Any
+
+from engine.errors import Unsupported
+from engine.files import kinds, regular
+from engine.files.fd import Descriptor
+from engine.kernel import proc
+from engine.kernel.process import kcmp_same
+
+_KCMP_FILE = 0
+
+
+class FileTable:
+    """Entries of files.img under construction."""
+
+    __slots__ = ("_open", "_paths", "entries", "message")
+
+    def __init__(self, message: Any) -> None:
+        self.message = message  # the schema's accessor
+        self.entries: list[Any] = []
+        self._paths: dict[tuple[str, int], int] = {}
+        self._open: dict[tuple[object, ...], list[tuple[Descriptor, int]]] = {}
+
+    def _new(self) -> Any:
+        entry = self.message("file_entry")()
+        entry.id = len(self.entries) + 1
+        self.entries.append(entry)
+        return entry
+
+    def opened(self, d: Descriptor) -> tuple[int, int]:
+        """(id, type) of the description behind a descriptor."""
+        key = (d.link, d.info["flags"], d.info.get("pos"), d.info.get("mnt_id"), d.info.get("ino"))
+        same = self._open.setdefault(key, [])
+        for other, ident in same:
+            if kcmp_same(d.pid, other.pid, _KCMP_FILE, d.fd, other.fd):
+                return ident, self.entries[ident - 1].type
+        entry = self._new()
+        kinds.kind_of(d).dump(entry, d)
+        same.append((d, entry.id))
+        return entry.id, entry.type
+
+    def path(self, pid: int, link: str, flags: int = 0) -> int:
+        """The id of a file that /proc/PID/`link` names: exe, cwd, root or a mapping of map_files."""
+        where = f"/proc/{pid}/{link}"
+        name = os.readlink(where)
+        known = self._paths.get((name, flags))
+        if known:
+            return known
+        entry = self._new()
+        regular.dump_path(entry, where, name, flags)
+        self._paths[name, flags] = entry.id
+        return int(entry.id)
+
+    def mapped(self, pid: int, vma: proc.Vma, flags: int) -> int:
+        """The id of a mapped file."""
+        known = self._paths.get((vma.path, flags))
+        return known or self.path(pid, f"map_files/{vma.start:x}-{vma.end:x}", flags)
+
+
+def blockers(pid: int) -> list[str]:
+    """What among a task's descriptors cannot be dumped, one line each."""
+    out = []
+    for fd in proc.fds(pid):
+        d = Descriptor(pid, fd)
+        try:
+            kinds.kind_of(d)
+        except Unsupported as e:
+            out += e.blockers
+    for link in ("cwd", "root", "exe"):
+        try:
+            regular.check_path(f"/proc/{pid}/{link}", os.readlink(f"/proc/{pid}/{link}"), link)
+        except Unsupported as e:
+            out += e.blockers
+    return out

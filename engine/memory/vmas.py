@@ -1,0 +1,157 @@
+"""Mappings: from /proc/PID/smaps to vma_entry, and from vma_entry to mmap(2), mprotect(2) and madvise(2)."""
+
+from types import ModuleType
+from typing import Any
+
+from engine.files.table import FileTable
+from engine.kernel import proc
+from engine.kernel.uapi import mman as mm
+from engine.plan import abi
+from engine.plan.program import Program, Ref
+
+# vma_entry.status
+REGULAR = 1 << 0
+VSYSCALL = 1 << 2
+VDSO = 1 << 3
+HEAP = 1 << 5
+FILE_PRIVATE = 1 << 6
+FILE_SHARED = 1 << 7
+ANON_SHARED = 1 << 8
+ANON_PRIVATE = 1 << 9
+VVAR = 1 << 12
+
+# VmFlags (proc_pid_smaps(5)) that a madvise(2) brings back; CRIU keeps them as bits 1 << advice of vma_entry.madv.
+_ADVICE = {
+    "sr": mm.MADV_SEQUENTIAL,
+    "rr": mm.MADV_RANDOM,
+    "dc": mm.MADV_DONTFORK,
+    "dd": mm.MADV_DONTDUMP,
+    "mg": mm.MADV_MERGEABLE,
+    "hg": mm.MADV_HUGEPAGE,
+    "nh": mm.MADV_NOHUGEPAGE,
+    "wf": mm.MADV_WIPEONFORK,
+}
+# Flags that say what the mapping is, or that come by themselves.
+_KNOWN = {
+    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "sd", "dp", "ss"],
+    *_ADVICE,
+    "de",
+    "io",
+    "pf",
+}
+_REFUSED = {
+    "ht": "huge pages (MAP_HUGETLB)",
+    "um": "registered with userfaultfd",
+    "uw": "write-protected through userfaultfd",
+    "ui": "registered with userfaultfd",
+    "sf": "mapped synchronously (DAX)",
+    "sl": "sealed (mseal)",
+    "gu": "guard regions",
+}
+_SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
+
+
+def blockers(vmas: list[proc.Vma]) -> list[str]:
+    """What cannot be dumped, one line each: the mapping and what it is."""
+    out = []
+    for v in vmas:
+        if v.path in _SPECIAL:
+            continue
+        if v.path.startswith(
+            ("[uprobes]", "/memfd:", "/SYSV", "anon_inode:", "socket:", "/dev/zero (deleted)", "/[aio]")
+        ):
+            out.append(f"mapping {v}: this kind of mapping is not supported yet")
+        elif v.ino == 0 and v.shared:
+            out.append(f"mapping {v}: shared anonymous memory is not supported yet")
+        elif v.path.endswith(" (deleted)"):
+            out.append(f"mapping {v}: a mapped file that was deleted is not supported yet")
+        elif v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
+            out.append(f"mapping {v}: memory of a device cannot be dumped")
+        out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in v.flags if f in _REFUSED]
+        unknown = [f for f in v.flags if f not in _KNOWN and f not in _REFUSED]
+        if unknown:
+            out.append(f"mapping {v}: unknown VmFlags {' '.join(unknown)}")
+    return out
+
+
+def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files: FileTable) -> None:
+    """Fill mm_entry.vmas; mapped files go into `files`. `brk` is (start_brk, brk)."""
+    last: Any = None
+    for v in vmas:
+        kind = _SPECIAL.get(v.path, 0)
+        if kind == VVAR and last is not None and last.status & VVAR and last.end == v.start:
+            last.end = v.end  # one group, whatever its parts are called
+            continue
+        last = entry.vmas.add(start=v.start, end=v.end, pgoff=0, shmid=0, prot=v.prot, fd=-1)
+        last.flags = mm.MAP_PRIVATE | mm.MAP_ANONYMOUS
+        last.status = REGULAR | ANON_PRIVATE | kind
+        if kind == VSYSCALL:
+            last.status = VSYSCALL | ANON_PRIVATE
+        elif kind == VVAR:
+            last.madv = 1 << mm.MADV_DONTDUMP
+        if kind:
+            continue
+        if v.ino:
+            last.pgoff = v.pgoff
+            writable = v.shared and "mw" in v.flags
+            last.fdflags = 2 if writable else 0
+            last.shmid = files.mapped(pid, v, 2 if writable else 0)
+            last.flags = mm.MAP_SHARED if v.shared else mm.MAP_PRIVATE
+            last.status = REGULAR | (FILE_SHARED if v.shared else FILE_PRIVATE)
+        elif brk[0] <= v.start and v.end <= (brk[1] + 4095 & ~4095) and brk[1] > brk[0]:
+            last.status |= HEAP
+        if "gd" in v.flags:
+            last.flags |= mm.MAP_GROWSDOWN
+        if "nr" in v.flags:
+            last.flags |= mm.MAP_NORESERVE
+        if "lo" in v.flags:
+            last.flags |= mm.MAP_LOCKED
+        if "dp" in v.flags:
+            last.flags = last.flags & ~mm.MAP_PRIVATE | mm.MAP_DROPPABLE
+        advice = sum(1 << a for f, a in _ADVICE.items() if f in v.flags and not ("dp" in v.flags and f in ("wf", "dd")))
+        if advice:
+            last.madv = advice
+
+
+def has_pages(vma: Any) -> bool:
+    """Can the mapping hold pages of the task's own, which are in the pages image?"""
+    return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
+
+
+def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool) -> None:
+    """Map one vma_entry at its place; writable for now if pages will be read into it."""
+    flags = vma.flags & ~mm.MAP_LOCKED | mm.MAP_FIXED_NOREPLACE
+    if vma.status & (ANON_PRIVATE | ANON_SHARED):
+        flags |= mm.MAP_ANONYMOUS
+    size = vma.end - vma.start
+    prot = vma.prot | (mm.PROT_WRITE if filled else 0)
+    equal = {"expect": abi.EXPECT_EQUAL, "want": vma.start}
+    program.sys("mmap", vma.start, size, prot, flags, fd, vma.pgoff, note=text(vma), **equal)
+    # before the pages come: a neighbour with other advice is another mapping, and must stay one
+    for bit in range(64):
+        if vma.madv >> bit & 1:
+            program.sys("madvise", vma.start, size, bit)
+
+
+def plan_protect(program: Program, vma: Any, filled: bool) -> None:
+    """After the pages: the final protection, and locking."""
+    size = vma.end - vma.start
+    if filled and not vma.prot & mm.PROT_WRITE:
+        program.sys("mprotect", vma.start, size, vma.prot, note=text(vma))
+    if vma.flags & mm.MAP_LOCKED:
+        program.sys("mlock2", vma.start, size, 0)
+
+
+def plan_vdso(arch: ModuleType, program: Program, vmas: Any) -> None:
+    """Map this kernel's vdso and vvar where the task had them. The layout must have been found equal before."""
+    group = [v for v in vmas if v.status & (VDSO | VVAR)]
+    if group:
+        lowest = min(v.start for v in group)
+        program.sys("arch_prctl", arch.ARCH_MAP_VDSO, lowest, note="vdso and vvar")
+
+
+def text(vma: Any) -> str:
+    """start-end perms kind."""
+    perms = "".join(c if vma.prot & bit else "-" for c, bit in proc.PROT.items())
+    kind = "file" if vma.status & (FILE_PRIVATE | FILE_SHARED) else "heap" if vma.status & HEAP else "anon"
+    return f"{vma.start:x}-{vma.end:x} {perms}{'s' if vma.flags & mm.MAP_SHARED else 'p'} {kind}"

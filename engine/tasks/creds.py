@@ -1,0 +1,82 @@
+"""Credentials: ids, groups, the five capability sets, securebits, no_new_privs (credentials(7), capabilities(7))."""
+
+import struct
+from typing import Any
+
+from engine.kernel.uapi import prctl as pr
+from engine.plan.program import Program, Ref
+from engine.tasks.questions import Questions
+
+_CAP_VERSION_3 = 0x20080522
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
+
+
+def ask(q: Questions) -> Ref:
+    """The securebits; everything else is in /proc/PID/status."""
+    return q.ask("prctl", pr.PR_GET_SECUREBITS)
+
+
+def dump(core: Any, q: Questions, securebits: Ref, status: dict[str, str]) -> None:
+    """Fill core_entry.thread_core.creds from /proc/PID/status."""
+    creds = core.thread_core.creds
+    creds.uid, creds.euid, creds.suid, creds.fsuid = (int(v) for v in status["Uid"].split())
+    creds.gid, creds.egid, creds.sgid, creds.fsgid = (int(v) for v in status["Gid"].split())
+    for field, key in (
+        ("cap_inh", "CapInh"),
+        ("cap_prm", "CapPrm"),
+        ("cap_eff", "CapEff"),
+        ("cap_bnd", "CapBnd"),
+        ("cap_amb", "CapAmb"),
+    ):
+        value = int(status[key], 16)
+        getattr(creds, field).extend((value & 0xFFFFFFFF, value >> 32))
+    creds.secbits = q.result(securebits)
+    creds.groups.extend(int(g) for g in status["Groups"].split())
+    if status.get("NoNewPrivs") == "1":
+        creds.no_new_privs = 1
+
+
+def _set(words: Any) -> int:
+    return sum(word << 32 * i for i, word in enumerate(words))
+
+
+def plan(program: Program, core: Any, own_bounding: int) -> None:
+    """Become who the task was; the capabilities that this takes are given up last.
+
+    `own_bounding` is the engine's bounding set: only what is in it has to be dropped.
+    """
+    creds = core.thread_core.creds
+    arena = program.arena
+    inh, prm, eff = _set(creds.cap_inh), _set(creds.cap_prm), _set(creds.cap_eff)
+    bnd, amb = _set(creds.cap_bnd), _set(creds.cap_amb)
+    program.sys("prctl", pr.PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0, note="keep capabilities")
+    groups = list(creds.groups)
+    program.sys("setgroups", len(groups), arena.put(struct.pack(f"<{len(groups)}I", *groups)), note=f"{groups}")
+    program.sys("setresgid", creds.gid, creds.egid, creds.sgid)
+    program.sys("setfsgid", creds.fsgid)
+    program.sys("setresuid", creds.uid, creds.euid, creds.suid)
+    program.sys("setfsuid", creds.fsuid)
+    for cap in range(64):
+        if own_bounding >> cap & 1 and not bnd >> cap & 1:
+            program.sys("prctl", pr.PR_CAPBSET_DROP, cap, 0, 0, 0)
+    header = arena.put(struct.pack("<Ii", _CAP_VERSION_3, 0))
+
+    def capset(effective: int, permitted: int, note: str) -> None:
+        words = []
+        for shift in (0, 32):
+            words += [
+                effective >> shift & 0xFFFFFFFF,
+                permitted >> shift & 0xFFFFFFFF,
+                inh >> shift & 0xFFFFFFFF,
+            ]
+        program.sys("capset", header, arena.put(struct.pack("<6I", *words)), note=note)
+
+    if amb:
+        capset(own_bounding, own_bounding, "inheritable set, for the ambient one")
+        for cap in range(64):
+            if amb >> cap & 1:
+                program.sys("prctl", pr.PR_CAP_AMBIENT, pr.PR_CAP_AMBIENT_RAISE, cap, 0, 0)
+    program.sys("prctl", pr.PR_SET_SECUREBITS, creds.secbits, 0, 0, 0)
+    capset(eff, prm, f"effective {eff:#x}, permitted {prm:#x}, inheritable {inh:#x}")
+    if creds.no_new_privs:
+        program.sys("prctl", pr.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -1,0 +1,50 @@
+"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on as it was, is stopped, or dead."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from engine.errors import EngineError, KernelError
+from engine.kernel import proc, process
+from engine.kernel.ptrace import TaskGone, Tracee
+from engine.kernel.uapi import ptrace as pt
+
+
+@contextmanager
+def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
+    """A stopped task. Whatever happens inside, it is resumed at the end, unless `finish` was called first."""
+    tracee = Tracee(pid, deadline_us)
+    try:
+        tracee.seize(pt.PTRACE_O_TRACESYSGOOD)
+    except KernelError as e:
+        tracer = proc.status(pid).get("TracerPid", "0")
+        if tracer != "0":
+            raise EngineError(f"pid {pid} is traced by pid {tracer} already; detach that one first") from e
+        raise
+    try:
+        tracee.interrupt()
+        if tracee.wait_event_stop(deliver=True) != signal.SIGTRAP:
+            raise EngineError(f"pid {pid} was stopped while it was being frozen: stopped tasks are not supported yet")
+        yield tracee
+    except TaskGone:
+        raise
+    finally:
+        with suppress(KernelError):  # dead, or let go by finish() already
+            thaw(tracee)
+
+
+def thaw(tracee: Tracee, stopped: bool = False) -> None:
+    """Detach, and send again what was kept back meanwhile. `stopped`: leave it in SIGSTOP."""
+    if stopped:
+        os.kill(tracee.pid, signal.SIGSTOP)
+    for sig in tracee.signals:
+        os.kill(tracee.pid, sig)
+    tracee.signals.clear()
+    tracee.detach()
+
+
+def kill(tracee: Tracee) -> None:
+    """SIGKILL, and wait until the task is dead (a zombie of its own parent)."""
+    os.kill(tracee.pid, signal.SIGKILL)
+    process.wait_exit(tracee.pid, tracee.deadline_us)

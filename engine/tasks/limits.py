@@ -1,0 +1,43 @@
+"""Resource limits (prlimit(2)): read from /proc/PID/limits, set from inside the task."""
+
+import struct
+from typing import Any
+
+from engine.kernel import proc
+from engine.plan.program import Program, Ref
+
+_RLIMIT = struct.Struct("<QQ")
+NAMES = [
+    "CPU",
+    "FSIZE",
+    "DATA",
+    "STACK",
+    "CORE",
+    "RSS",
+    "NPROC",
+    "NOFILE",
+    "MEMLOCK",
+    "AS",
+    "LOCKS",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+    "RTTIME",
+]
+
+
+def dump(core: Any, pid: int) -> None:
+    """Fill core_entry.tc.rlimits, in the order of RLIMIT_*."""
+    for soft, hard in proc.limits(pid):
+        core.tc.rlimits.rlimits.add(cur=soft, max=hard)
+
+
+def plan(program: Program, core: Any) -> list[tuple[str, Ref]]:
+    """Set every limit. Raising a hard one needs CAP_SYS_RESOURCE: the caller looks at the results and says so."""
+    out = []
+    for i, limit in enumerate(core.tc.rlimits.rlimits):
+        raw = program.arena.put(_RLIMIT.pack(limit.cur, limit.max))
+        name = f"RLIMIT_{NAMES[i] if i < len(NAMES) else i} to {limit.cur}, at most {limit.max}"
+        out.append((name, program.ask("prlimit64", 0, i, raw, 0, note=name)))
+    return out

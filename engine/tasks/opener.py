@@ -1,0 +1,58 @@
+"""The opener: makes every file object of the tree exactly once; tasks take theirs with pidfd_getfd(2)."""
+
+import os
+from types import TracebackType
+from typing import Any
+
+from engine.errors import BadImage
+from engine.files import kinds
+from engine.images.files import Images
+
+
+class Opener:
+    """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
+
+    __slots__ = ("_dry", "_fds", "_files", "_images")
+
+    def __init__(self, images: Images, files: dict[int, Any], dry: bool = False) -> None:
+        self._images = images
+        self._files = files
+        self._dry = dry
+        self._fds: dict[int | str, int] = {}
+
+    def file(self, ident: int) -> int:
+        """The opener's descriptor of a file; BadImage for an id that files.img lacks, EngineError if it cannot be."""
+        if ident not in self._fds:
+            entry = self._files.get(ident)
+            if entry is None:
+                raise BadImage("files.img", 0, f"file {ident:#x} is used by the task but is not in it; dump again")
+            kind = kinds.by_type(entry.type)
+            if kind is None:
+                raise BadImage("files.img", 0, f"file {ident:#x} has type {entry.type}")
+            self._fds[ident] = -1 if self._dry else kind.open_again(entry, "files.img")
+        return self._fds[ident]
+
+    def raw(self, kind: str, ident: int) -> int:
+        """A descriptor of a raw image."""
+        key = f"{kind}-{ident}"
+        if key not in self._fds:
+            self._fds[key] = -1 if self._dry else self._images.open_raw(kind, ident)
+        return self._fds[key]
+
+    def name(self, ident: int) -> str:
+        """The path of a file, for descriptions."""
+        entry = self._files.get(ident)
+        return entry.reg.name if entry is not None and entry.HasField("reg") else f"file {ident:#x}"
+
+    def close(self) -> None:
+        """Close everything; the tasks have theirs."""
+        for fd in self._fds.values():
+            if fd >= 0:
+                os.close(fd)
+        self._fds.clear()
+
+    def __enter__(self) -> "Opener":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,69 @@
+"""What a thread registered with the kernel: tid address, robust list, rseq area (set_tid_address(2), rseq(2))."""
+
+import struct
+from types import ModuleType
+from typing import Any
+
+from engine.kernel import memory
+from engine.kernel.ptrace import Tracee
+from engine.kernel.uapi import prctl as pr
+from engine.plan.program import Program
+from engine.tasks.questions import Questions
+
+_RSEQ_CS = struct.Struct("<IIQQQ")  # version, flags, start_ip, post_commit_offset, abort_ip
+_RSEQ_CS_AT = 8  # offset of rseq_cs in struct rseq (linux/rseq.h)
+_RSEQ_MIN = 32
+
+
+def ask(q: Questions) -> tuple[int, int]:
+    """The tid address and the robust list."""
+    tid = q.room(8)
+    q.ask("prctl", pr.PR_GET_TID_ADDRESS, tid, 0, 0, 0)
+    robust = q.room(16)
+    q.ask("get_robust_list", 0, robust, robust + 8)
+    return tid, robust
+
+
+def dump(core: Any, q: Questions, asked: tuple[int, int], tracee: Tracee) -> None:
+    """Fill clear_tid_addr, futex_rla and rseq_entry."""
+    tid, robust = asked
+    core.thread_info.clear_tid_addr = q.word(tid)
+    core.thread_core.futex_rla = q.word(robust)
+    core.thread_core.futex_rla_len = q.word(robust + 8)
+    area = tracee.rseq()
+    if area:
+        entry = core.thread_core.rseq_entry
+        entry.rseq_abi_pointer, entry.rseq_abi_size, entry.signature, _ = area
+
+
+def leave_critical_section(arch: ModuleType, tracee: Tracee) -> bool:
+    """Move a thread that is inside a restartable sequence to its abort handler; True if it was.
+
+    Any detour of the thread makes the kernel clear rseq_cs, and the abort would never come: neither in the images'
+    restored task nor in the live one. So this comes before the first remote call.
+    """
+    area = tracee.rseq()
+    if not area:
+        return False
+    cs = int.from_bytes(memory.read(tracee.pid, area[0] + _RSEQ_CS_AT, 8), "little")
+    if not cs:
+        return False
+    _, _, start, length, abort = _RSEQ_CS.unpack(memory.read(tracee.pid, cs, _RSEQ_CS.size))
+    regs = tracee.general()
+    if not 0 <= arch.get(regs, "ip") - start < length:
+        return False
+    arch.put(regs, ip=abort, orig_ax=-1)
+    tracee.set_general(regs)
+    memory.write(tracee.pid, area[0] + _RSEQ_CS_AT, bytes(8))
+    return True
+
+
+def plan(program: Program, core: Any) -> None:
+    """Register again what was registered."""
+    program.sys("set_tid_address", core.thread_info.clear_tid_addr)
+    thread = core.thread_core
+    if thread.futex_rla:
+        program.sys("set_robust_list", thread.futex_rla, thread.futex_rla_len)
+    if thread.HasField("rseq_entry") and thread.rseq_entry.rseq_abi_pointer:
+        rseq = thread.rseq_entry
+        program.sys("rseq", rseq.rseq_abi_pointer, max(rseq.rseq_abi_size, _RSEQ_MIN), 0, rseq.signature)
