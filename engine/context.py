@@ -1,7 +1,8 @@
 """What a run of the engine carries along: options, log, image schema, architecture. There is no module state."""
 
+from __future__ import annotations
+
 import os
-from types import ModuleType
 
 from engine.arch import this_machine
 from engine.images.files import Images
@@ -9,6 +10,10 @@ from engine.images.schema import Schema
 from engine.log import Log
 from engine.options import Options
 from engine.plan.program import Machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 BUILT = os.path.join(os.path.dirname(__file__), "_built")
 

@@ -1,10 +1,11 @@
 """Restore in five steps: read, build the world, open files, run the programs, finish from outside (docs/design.md)."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import mmap
 import os
-import signal
 import time
 from contextlib import ExitStack, suppress
 
@@ -16,6 +17,7 @@ from engine.images.validate import validate_all
 from engine.kernel import proc, process
 from engine.kernel.ptrace import Tracee, xstate_component
 from engine.kernel.uapi import ptrace as pt
+from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
 from engine.memory import vdso
 from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, free_hole, result, status
@@ -24,7 +26,11 @@ from engine.tasks import identity, restart, signals
 from engine.tasks.compile import ARENA_ROOM, TaskImages, compile_task
 from engine.tasks.opener import Opener
 
-_PID_RETRY_US = 300_000  # how long a pid may stay a zombie's, or a group's, before it counts as taken
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts as taken
 
 
 def restore(ctx: Context) -> int:
@@ -130,7 +136,7 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
         if options.pidfile:
             _write_pidfile(options.pidfile, pid)
             undo.callback(os.unlink, options.pidfile)
-        tracee.detach(signal.SIGSTOP if options.leave_stopped else 0)
+        tracee.detach(SIGSTOP if options.leave_stopped else 0)
         undo.pop_all()
         for fd in (memfd, seed):
             os.close(fd)
@@ -156,10 +162,28 @@ def _spawn(ctx: Context, seed: int, memfd: int, pid: int) -> int:
         except KernelError as e:
             if e.errno != errno.EEXIST:
                 raise
-            if waited >= _PID_RETRY_US:
+            if waited >= _PID_RETRY_US or not _is_passing(pid):
                 raise EngineError(f"pid {pid} is taken: {_holder(pid)}; the task needs the pid it had") from e
         time.sleep(0.01)
         waited += 10_000
+
+
+def _is_passing(pid: int) -> bool:
+    """Is the pid that of a zombie, which some parent will reap soon?"""
+    try:
+        return proc.Stat(pid).state in ("Z", "X")
+    except OSError:
+        return not any(_named_after(pid))
+
+
+def _named_after(pid: int) -> Iterator[tuple[str, str]]:
+    """(pid, comm) of those whose session or process group is `pid`."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                stat = proc.Stat(int(name))
+                if pid in (stat.pgid, stat.sid):
+                    yield name, stat.comm
 
 
 def _holder(pid: int) -> str:
@@ -170,12 +194,8 @@ def _holder(pid: int) -> str:
             return f"it is a thread of process {state['Tgid']} ({stat.comm})"
         what = "is a zombie whose parent has not reaped it" if stat.state == "Z" else f"has state {stat.state}"
         return f"'{stat.comm}' has it (parent {stat.ppid}; it {what})"
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError):
-                stat = proc.Stat(int(name))
-                if pid in (stat.pgid, stat.sid):
-                    return f"it is the session or process group of pid {name} ('{stat.comm}')"
+    for name, comm in _named_after(pid):
+        return f"it is the session or process group of pid {name} ('{comm}')"
     return "its holder is not visible from here"
 
 
@@ -218,7 +238,7 @@ def _finish(ctx: Context, task: TaskImages, tracee: Tracee, arena: Arena, room: 
 def _kill(pid: int, sibling: bool) -> None:
     """A failed restore leaves nothing: kill, and reap what is ours to reap."""
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, SIGKILL)
     with suppress(KernelError):
         process.wait_exit(pid, 5_000_000)
 

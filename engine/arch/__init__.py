@@ -1,7 +1,12 @@
 """What differs by architecture on the Python side: one module an architecture, one row here."""
 
+from __future__ import annotations
+
 import os
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def this_machine() -> ModuleType:

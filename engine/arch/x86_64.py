@@ -4,9 +4,16 @@
 set: the FXSAVE area, the XSAVE header at 512, then components where CPUID leaf 0xd puts them.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Component = Callable[[int], tuple[int, int] | None]
 
 NAME = "x86_64"
 MARCH = 1  # core_entry.march
@@ -69,8 +76,6 @@ _ERESTART_RESTARTBLOCK = -516
 _EINTR = -4
 _NR_restart_syscall = 219
 _SYSCALL_SIZE = 2
-
-Component = Callable[[int], tuple[int, int] | None]
 
 
 def _signed(value: int) -> int:
@@ -224,13 +229,3 @@ def extended_of(core: Any, current: bytes | bytearray, component: Component) -> 
 
 def _fixed(values: Any, count: int) -> list[int]:
     return (list(values) + [0] * count)[:count]
-
-
-def number_loaded(code: bytes, numbers: set[int]) -> int:
-    """The system call number that `code` loads into eax before its last instruction, a system call; -1: none of these."""
-    for at in range(len(code) - _SYSCALL_SIZE - 5, -1, -1):
-        if code[at] == 0xB8:
-            number = int.from_bytes(code[at + 1 : at + 5], "little")
-            if number in numbers:
-                return number
-    return -1

@@ -1,10 +1,14 @@
 """The kinds of file objects, in the order in which they are tried. Each module has both halves, dump and restore."""
 
-from types import ModuleType
+from __future__ import annotations
 
 from engine.errors import Unsupported
 from engine.files import regular
 from engine.files.fd import Descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 KINDS = (regular,)
 

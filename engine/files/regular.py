@@ -1,12 +1,17 @@
 """Regular files, directories and the memory devices (/dev/null and its like): path, flags, offset (open(2))."""
 
+from __future__ import annotations
+
 import os
 import stat
 import struct
-from typing import Any
 
 from engine.errors import BadImage, EngineError, Unsupported
 from engine.files.fd import O_CLOEXEC, Descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom

@@ -4,14 +4,19 @@ Descriptors that are duplicates share their entry (kcmp(2) decides); files that 
 working directory have entries of their own, like in CRIU's images.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Any
 
 from engine.errors import Unsupported
 from engine.files import kinds, regular
 from engine.files.fd import Descriptor
 from engine.kernel import proc
 from engine.kernel.process import kcmp_same
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _KCMP_FILE = 0
 

@@ -1,11 +1,15 @@
 """Another task's memory: process_vm_readv(2), /proc/PID/mem, and the page mover's two steps."""
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
 
 from engine.errors import KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 PAGE = 4096
 WHOLE = 1  # flag of a range: take every page, changed or not

@@ -1,12 +1,17 @@
 """Processes and futexes: pidfds (pidfd_open(2)), the seed (clone3(2)), kcmp(2), the keeper (set_robust_list(2))."""
 
+from __future__ import annotations
+
 import errno
-from typing import Any
 
 from engine.errors import KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_PARENT = 0x8000
 

@@ -4,12 +4,12 @@ python-ptrace lacks SEIZE and INTERRUPT and costs 25 ms to import, hence this mo
 """
 
 import errno
-import signal as _signal
 
 from engine.errors import EngineError, KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
+from engine.kernel.uapi.signal import SIGTRAP
 
 XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
 _ALL = 0xFFFFFFFFFFFFFFFF
@@ -77,7 +77,7 @@ class Tracee:
                 self.cont()
 
     def _keep(self, stop: int) -> None:
-        if stop >> 8 == 0 and stop != _signal.SIGTRAP | 0x80:
+        if stop >> 8 == 0 and stop != SIGTRAP | 0x80:
             self.signals.append(stop)
 
     def keep_going(self) -> None:
@@ -95,7 +95,7 @@ class Tracee:
         self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
         while True:
             stop = self.wait_stop()
-            if stop == _signal.SIGTRAP | 0x80:
+            if stop == SIGTRAP | 0x80:
                 return
             self._keep(stop)
             self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")

@@ -3,13 +3,18 @@
 Set again by prctl(PR_SET_MM, PR_SET_MM_MAP) (prctl(2)).
 """
 
+from __future__ import annotations
+
 import struct
-from typing import Any
 
 from engine.kernel import proc
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program, Ref
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Fields of proc_pid_stat(5) by number. start_brk is there, the present brk is not.
 _STAT = {
@@ -52,8 +57,8 @@ def dump(mm: Any, q: Questions, brk: Ref, pid: int, stat: proc.Stat) -> None:
         setattr(mm, field, stat[number])
     mm.mm_brk = q.result(brk)
     words = proc.auxv(pid)
-    while len(words) > 2 and words[-2:] == [0, 0] and words[-4:-2] == [0, 0]:
-        del words[-2:]
+    while words[-2:] == [0, 0]:
+        del words[-2:]  # AT_NULL, which PR_SET_MM_MAP adds again; CRIU takes no more than 44 words
     mm.mm_saved_auxv.extend(words)
 
 

@@ -1,20 +1,22 @@
 """The vdso: it may be mapped by the kernel again only if the dumped one has this kernel's layout and code."""
 
+from __future__ import annotations
+
 import os
-from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
 from engine.images.files import Images
 from engine.kernel import proc
 from engine.memory.vmas import VDSO, VVAR
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.tasks.compile import TaskImages
 
 PAGE = 4096
 
 
-def check(task: "TaskImages", images: Images) -> None:
+def check(task: TaskImages, images: Images) -> None:
     """Raise EngineError when the task's vdso is not this kernel's."""
     had = [(v.status, v.end - v.start) for v in task.mm.vmas if v.status & (VDSO | VVAR)]
     if not had:
@@ -41,7 +43,7 @@ def check(task: "TaskImages", images: Images) -> None:
         )
 
 
-def _pages(task: "TaskImages", images: Images, start: int, size: int) -> bytes | None:
+def _pages(task: TaskImages, images: Images, start: int, size: int) -> bytes | None:
     """The dumped contents of a range, if the pages image has all of it."""
     from engine.tasks.compile import present
 

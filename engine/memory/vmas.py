@@ -1,13 +1,17 @@
 """Mappings: from /proc/PID/smaps to vma_entry, and from vma_entry to mmap(2), mprotect(2) and madvise(2)."""
 
-from types import ModuleType
-from typing import Any
+from __future__ import annotations
 
 from engine.files.table import FileTable
 from engine.kernel import proc
 from engine.kernel.uapi import mman as mm
 from engine.plan import abi
 from engine.plan.program import Program, Ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 # vma_entry.status
 REGULAR = 1 << 0

@@ -4,11 +4,16 @@ An arena's address is fixed before anything is compiled, so pointers into it are
 themselves: the line of `criu restore --plan`, of the log and of an error are the same. Nothing here calls the kernel.
 """
 
+from __future__ import annotations
+
 import os
 import struct
-from typing import Any
 
 from engine.plan import abi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PAGE = 4096
 EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
@@ -71,7 +76,7 @@ class Program:
 
     __slots__ = ("address", "arena", "name", "operations", "ops_address")
 
-    def __init__(self, arena: "Arena", name: str) -> None:
+    def __init__(self, arena: Arena, name: str) -> None:
         self.arena = arena
         self.name = name
         self.address = arena.reserve(abi.PROG.size)

@@ -1,9 +1,10 @@
 """Compile one task's images into its program: memory, files, then everything that makes a task a task."""
 
+from __future__ import annotations
+
 import os
 import struct
 from bisect import bisect_right
-from typing import Any
 
 from engine.context import Context
 from engine.errors import BadImage
@@ -18,6 +19,10 @@ from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref
 from engine.tasks import creds, identity, limits, signals, threads, timers
 from engine.tasks.opener import Opener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _F_SETFD = 2
 _ALL_FDS = 0xFFFFFFFF

@@ -1,11 +1,16 @@
 """Credentials: ids, groups, the five capability sets, securebits, no_new_privs (credentials(7), capabilities(7))."""
 
+from __future__ import annotations
+
 import struct
-from typing import Any
 
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program, Ref
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CAP_VERSION_3 = 0x20080522
 _SECBIT_NO_SETUID_FIXUP = 1 << 2

@@ -1,14 +1,19 @@
-"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on as it was, is stopped, or dead."""
+"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on as before, is stopped, or dead."""
+
+from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc, process
 from engine.kernel.ptrace import TaskGone, Tracee
 from engine.kernel.uapi import ptrace as pt
+from engine.kernel.uapi.signal import SIGKILL, SIGSTOP, SIGTRAP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
         raise
     try:
         tracee.interrupt()
-        if tracee.wait_event_stop(deliver=True) != signal.SIGTRAP:
+        if tracee.wait_event_stop(deliver=True) != SIGTRAP:
             raise EngineError(f"pid {pid} was stopped while it was being frozen: stopped tasks are not supported yet")
         yield tracee
     except TaskGone:
@@ -37,7 +42,7 @@ def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
 def thaw(tracee: Tracee, stopped: bool = False) -> None:
     """Detach, and send again what was kept back meanwhile. `stopped`: leave it in SIGSTOP."""
     if stopped:
-        os.kill(tracee.pid, signal.SIGSTOP)
+        os.kill(tracee.pid, SIGSTOP)
     for sig in tracee.signals:
         os.kill(tracee.pid, sig)
     tracee.signals.clear()
@@ -46,5 +51,5 @@ def thaw(tracee: Tracee, stopped: bool = False) -> None:
 
 def kill(tracee: Tracee) -> None:
     """SIGKILL, and wait until the task is dead (a zombie of its own parent)."""
-    os.kill(tracee.pid, signal.SIGKILL)
+    os.kill(tracee.pid, SIGKILL)
     process.wait_exit(tracee.pid, tracee.deadline_us)

@@ -1,7 +1,8 @@
 """What a task calls itself and asks of the kernel: comm, personality, prctl attributes, OOM score, login uid."""
 
+from __future__ import annotations
+
 import os
-from typing import Any
 
 from engine.kernel import proc
 from engine.kernel.process import sched_attr
@@ -9,6 +10,10 @@ from engine.kernel.uapi import prctl as pr
 from engine.log import Log
 from engine.plan.program import Program, Ref
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NO_LOGINUID = 0xFFFFFFFF
 _AT_FDCWD = -100 & 0xFFFFFFFFFFFFFFFF

@@ -5,18 +5,23 @@ From the moment the task's registers point there it can go home by itself, so wh
 moment, leaves a task that runs on as it was.
 """
 
+from __future__ import annotations
+
 import errno
 import mmap
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 
 from engine.errors import Bug, KernelError
 from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee
 from engine.plan import abi
 from engine.plan.program import EXECUTOR_AT, Arena, Program, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
 
 _PROT_RWX = 7
 _MAP_SHARED_ANON_NOREPLACE = 0x100021

@@ -1,10 +1,15 @@
 """Resource limits (prlimit(2)): read from /proc/PID/limits, set from inside the task."""
 
+from __future__ import annotations
+
 import struct
-from typing import Any
 
 from engine.kernel import proc
 from engine.plan.program import Program, Ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RLIMIT = struct.Struct("<QQ")
 NAMES = [

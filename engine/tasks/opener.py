@@ -1,12 +1,17 @@
 """The opener: makes every file object of the tree exactly once; tasks take theirs with pidfd_getfd(2)."""
 
+from __future__ import annotations
+
 import os
-from types import TracebackType
-from typing import Any
 
 from engine.errors import BadImage
 from engine.files import kinds
 from engine.images.files import Images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
 
 
 class Opener:
@@ -51,7 +56,7 @@ class Opener:
                 os.close(fd)
         self._fds.clear()
 
-    def __enter__(self) -> "Opener":
+    def __enter__(self) -> Opener:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:

@@ -1,9 +1,10 @@
 """What only the task itself can answer: one program of questions, asked by the parasite in one visit."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
 from engine.plan.program import Arena, Program, Ref, result
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
 

@@ -6,21 +6,27 @@ frozen, keep what is left in an extension of thread_core_entry (docs/images.md),
 restart block itself: the task makes the same call with the rest of the time, and is interrupted in it.
 """
 
+from __future__ import annotations
+
 import struct
 import time
-from types import ModuleType
-from typing import Any
 
-from engine.errors import KernelError
-from engine.kernel import memory, proc
+from engine.kernel import proc
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Arena, Machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    Timers = set[tuple[str, int]]
 
 _TIMESPEC = struct.Struct("<qq")
 _FUTEX_CMD_MASK = 0x7F
 _FUTEX_WAIT = 0
 _CALLS = ("nanosleep", "clock_nanosleep", "futex", "poll")
-Timers = set[tuple[str, int]]
+_SLACK_NS = 1_000_000  # a timer that ended just before the freeze is the task's too
 
 
 def timers() -> Timers:
@@ -42,41 +48,47 @@ def timers() -> Timers:
     return out
 
 
-def may_wait(machine: Machine, pid: int) -> bool:
-    """Is the task (not yet frozen) in a call that may need `timers`?"""
+class Sleep:
+    """What was seen of a task's waiting before it was frozen: the call, and the timers of that moment."""
+
+    __slots__ = ("name", "timers")
+
+    def __init__(self, machine: Machine, pid: int) -> None:
+        self.name = _call(machine, pid)
+        self.timers: Timers = timers() if self.name else set()
+
+
+def _call(machine: Machine, pid: int) -> str:
+    """The call with a restart block that a task sleeps in, "" for none."""
     try:
-        word = proc.read_text(f"/proc/{pid}/syscall").split()[0]
-    except OSError:
-        return False
-    return word in {str(machine.nr[name]) for name in (*_CALLS, "restart_syscall")}
+        word, *args = proc.read_text(f"/proc/{pid}/syscall").split()
+        if word == str(machine.nr["restart_syscall"]):
+            stack = proc.read_text(f"/proc/{pid}/stack")
+            if "do_restart_poll" in stack:
+                return "poll"
+            if "futex_wait_restart" in stack:
+                return "futex"
+            # both have a function that the kernel leaves out of stacks; one's first argument is a clock, not an address
+            return "nanosleep" if 4096 <= int(args[0], 16) < 1 << 63 else "clock_nanosleep"
+    except (OSError, IndexError, ValueError):
+        return ""  # running, or a kernel that does not show it: the call will return EINTR, with a warning
+    return next((name for name in _CALLS if word == str(machine.nr[name])), "")
 
 
-def dump(arch: ModuleType, machine: Machine, core: Any, tracee: Tracee, before: Timers) -> bool:
-    """Fill the extension, if the frozen task's call is one of these and what is left of it is known."""
+def dump(arch: ModuleType, machine: Machine, core: Any, tracee: Tracee, before: Sleep) -> bool:
+    """Fill the extension of the frozen task's core_entry; False if its call needs it and the rest is not known."""
     regs = tracee.general()
     if not arch.needs_restart_block(regs):
         return True
-    nr = arch.interrupted(regs)[0]
-    if nr == machine.nr["restart_syscall"]:
-        nr = _original(arch, machine, tracee.pid, arch.get(regs, "ip"))
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    gone = [expiry for _, expiry in before - timers() if expiry > now - 1_000_000]
-    if nr < 0 or len(gone) != 1:
+    gone = [expiry for _, expiry in before.timers - timers()]
+    # others' timers end meanwhile too, but those have expired; one that was about to is the task's if no other is left
+    gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
+    if not before.name or len(gone) != 1:
         return False
-    core.thread_core.restart.nr = nr
+    core.thread_core.restart.nr = machine.nr[before.name]
     core.thread_core.restart.left_ns = max(gone[0] - now, 0)
     return True
-
-
-def _original(arch: ModuleType, machine: Machine, pid: int, ip: int) -> int:
-    """Which call restart_syscall continues: the number loaded just before the system call instruction; -1: unknown."""
-    try:
-        code = memory.read(pid, ip - 32, 32)
-    except KernelError:
-        return -1
-    numbers = {machine.nr[name] for name in _CALLS}
-    found: int = arch.number_loaded(code, numbers)
-    return found
 
 
 def restore(arch: ModuleType, core: Any, tracee: Tracee, arena: Arena, room: int, view: Any) -> tuple[int, int] | None:

@@ -1,11 +1,16 @@
 """Signals: actions, the alternative stack, blocked and pending ones (sigaction(2), sigaltstack(2), signal(7))."""
 
+from __future__ import annotations
+
 import struct
-from typing import Any
 
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Program
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SIGKILL, _SIGSTOP, _NSIG = 9, 19, 64
 _ACTION = struct.Struct("<QQQQ")  # struct kernel_sigaction: handler, flags, restorer, mask

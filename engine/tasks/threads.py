@@ -1,14 +1,19 @@
 """What a thread registered with the kernel: tid address, robust list, rseq area (set_tid_address(2), rseq(2))."""
 
+from __future__ import annotations
+
 import struct
-from types import ModuleType
-from typing import Any
 
 from engine.kernel import memory
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 _RSEQ_CS = struct.Struct("<IIQQQ")  # version, flags, start_ip, post_commit_offset, abort_ip
 _RSEQ_CS_AT = 8  # offset of rseq_cs in struct rseq (linux/rseq.h)

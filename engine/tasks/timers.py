@@ -1,10 +1,15 @@
 """Interval timers (setitimer(2)): what is left of each, and its interval. POSIX timers: refused by the preflight."""
 
+from __future__ import annotations
+
 import struct
-from typing import Any
 
 from engine.plan.program import Program
 from engine.tasks.questions import Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _WHICH = ("real", "virt", "prof")  # ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF
 _ITIMERVAL = struct.Struct("<qqqq")  # interval, value: seconds and µs each
