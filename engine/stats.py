@@ -50,7 +50,7 @@ class DumpStats:
         d.pages_lazy = 0
         d.page_pipes = d.page_pipe_bufs = 0
         d.shpages_scanned = d.shpages_skipped_parent = d.shpages_written = 0
-        Images.open(ctx.schema, ctx.options.work_dir).write_stats("dump", entry)
+        Images.open(ctx.schema, ctx.options.work_dir).write("STATS", ("dump",), [entry])
         if ctx.options.display_stats:
             print(
                 "Displaying dump stats:\n"
@@ -82,7 +82,7 @@ class RestoreStats:
         r.forking_time = self.forking
         r.restore_time = self.clock.total()
         r.pages_restored = self.pages_restored
-        Images.open(ctx.schema, ctx.options.work_dir).write_stats("restore", entry)
+        Images.open(ctx.schema, ctx.options.work_dir).write("STATS", ("restore",), [entry])
         if ctx.options.display_stats:
             print(
                 "Displaying restore stats:\n"

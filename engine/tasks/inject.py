@@ -27,16 +27,18 @@ _PROT_RWX = 7
 _MAP_SHARED_ANON_NOREPLACE = 0x100021
 
 
-def graft_place(pid: int, vmas: list[proc.Vma], size: int) -> int:
-    """The address of `size` dead bytes (zeroes at the end of an executable page): the vdso's, else any mapping's.
+def graft_place(pid: int, vmas: list[proc.Vma], code: bytes | bytearray, fixed: int) -> int:
+    """The address of dead bytes for the graft: zeroes at the end of an executable page, the vdso's before any other's.
 
-    Raises KernelError ENOEXEC when no executable mapping ends in that many zeroes.
+    A graft (its first `fixed` bytes never vary) that an engine killed half-way has left there is as dead. Raises KernelError ENOEXEC when no executable
+    mapping ends in that many unused bytes.
     """
     executable = [v for v in vmas if v.prot & 4 and v.prot & 1 and v.path != "[vsyscall]" and not v.shared]
     executable.sort(key=lambda v: v.path != "[vdso]")
-    size += -size % 16
+    size = len(code) + -len(code) % 16
     for vma in executable:
-        if memory.read(pid, vma.end - size, size) == bytes(size):
+        there = memory.read(pid, vma.end - size, size)
+        if there == bytes(size) or there.startswith(code[:fixed]):
             return vma.end - size
     raise KernelError(f"placing code in task {pid}", errno.ENOEXEC, "no executable mapping ends in unused bytes")
 
@@ -80,10 +82,10 @@ def injected(
     mask = tracee.sigmask()
     blob = arena.machine.blob
     executor = arena.machine.executor
-    place = graft_place(pid, vmas, blob["graft_size"])
+    code = bytearray(executor[blob["graft"] : blob["graft"] + blob["graft_size"]])
+    place = graft_place(pid, vmas, code, blob["graft_data"])
     stack = arena.stack()
     image = arena.image(first, stack, orphan=place + blob["graft_leave"])
-    code = bytearray(executor[blob["graft"] : blob["graft"] + blob["graft_size"]])
     abi.GRAFT.codec.pack_into(code, blob["graft_data"], 0, stack, first.address, arena.base, len(image), mask)
     home = arch.graft_registers(regs)
     at = blob["graft_data"] + abi.GRAFT.size

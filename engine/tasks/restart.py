@@ -8,10 +8,11 @@ restart block itself: the task makes the same call with the rest of the time, an
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 
-from engine.kernel import proc
+from engine.kernel import memory, proc
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Arena, Machine
 
@@ -51,11 +52,12 @@ def timers() -> Timers:
 class Sleep:
     """What was seen of a task's waiting before it was frozen: the call, and the timers of that moment."""
 
-    __slots__ = ("name", "timers")
+    __slots__ = ("looked", "name", "timers")
 
     def __init__(self, machine: Machine, pid: int) -> None:
         self.name = _call(machine, pid)
         self.timers: Timers = timers() if self.name else set()
+        self.looked = os.access("/proc/timer_list", os.R_OK)
 
 
 def _call(machine: Machine, pid: int) -> str:
@@ -82,13 +84,35 @@ def dump(arch: ModuleType, machine: Machine, core: Any, tracee: Tracee, before: 
         return True
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     gone = [expiry for _, expiry in before.timers - timers()]
-    # others' timers end meanwhile too, but those have expired; one that was about to is the task's if no other is left
-    gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
-    if not before.name or len(gone) != 1:
-        return False
-    core.thread_core.restart.nr = machine.nr[before.name]
-    core.thread_core.restart.left_ns = max(gone[0] - now, 0)
+    nr = arch.interrupted(regs)[0]
+    if nr == machine.nr["restart_syscall"]:
+        # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
+        gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
+        if not before.name or len(gone) != 1:
+            return False
+        nr, left = machine.nr[before.name], max(gone[0] - now, 0)
+    else:
+        whole = _timeout_ns(machine, tracee.pid, nr, arch.syscall_args(regs))
+        if whole is None or not before.looked:
+            return False
+        # never early: of several that fit the latest; of none, the call began after we looked, a moment ago
+        left = max((e - now for e in gone if now - _SLACK_NS < e <= now + whole + _SLACK_NS), default=whole)
+        left = max(left, 0)
+    core.thread_core.restart.nr = nr
+    core.thread_core.restart.left_ns = left
     return True
+
+
+def _timeout_ns(machine: Machine, pid: int, nr: int, args: list[int]) -> int | None:
+    """The timeout that a call was given, from its arguments; None if it is none of ours, or has none."""
+    if nr == machine.nr["poll"]:
+        return (args[2] & 0xFFFFFFFF) * 1_000_000
+    at = {"nanosleep": 0, "clock_nanosleep": 2, "futex": 3}
+    for name, index in at.items():
+        if nr == machine.nr[name] and args[index]:
+            seconds, ns = _TIMESPEC.unpack(memory.read(pid, args[index], _TIMESPEC.size))
+            return int(seconds * 1_000_000_000 + ns)
+    return None
 
 
 def restore(arch: ModuleType, core: Any, tracee: Tracee, arena: Arena, room: int, view: Any) -> tuple[int, int] | None:
