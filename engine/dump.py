@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PE_PRESENT, PE_LAZY = 4, 2
+_FREEZES = 4  # attempts to freeze it where the rest of its sleep can be told
 _ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
 # Identifiers of a task's kernel objects: 1 is the engine's own, as in CRIU's images.
 _OWN_ID, _FIRST_ID = 1, 2
@@ -67,33 +68,39 @@ def dump(ctx: Context) -> None:
 
 
 def _dump(ctx: Context, pid: int, images: Images, stats: DumpStats) -> None:
-    options, log = ctx.options, ctx.log
-    before = restart.Sleep(ctx.machine, pid)
-    clock = Clock()
-    with freeze.frozen(pid, options.timeout * 1_000_000) as tracee:
-        stats.freezing = clock.lap()
-        log.info(f"Froze task {pid} in {stats.freezing} us")
-        if threads.leave_critical_section(ctx.arch, tracee):
-            log.info(f"pid {pid}: left a restartable sequence for its abort handler")
-        vmas = proc.smaps(pid)
-        task = Collected(ctx, pid)
-        if not restart.dump(ctx.arch, ctx.machine, task.core, tracee, before):
-            log.warn(
-                f"pid {pid}: the interrupted system call will return EINTR: what is left of its timeout is unknown"
-            )
-        _collect(ctx, task, tracee, vmas)
-        _pages(ctx, task, tracee, vmas, images, stats)
-        if options.leave_running:
-            freeze.thaw(tracee)
-            stats.frozen = clock.total()
-            _write(ctx, task, images, stats)
-        else:
-            _write(ctx, task, images, stats)
-            if options.leave_stopped:
-                freeze.thaw(tracee, stopped=True)
-            else:
-                freeze.kill(tracee)
-    log.info("Dumping finished successfully")
+    """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the task is let go again."""
+    for attempt in range(_FREEZES):
+        before = restart.Sleep(ctx.machine, pid)
+        clock = Clock()
+        with freeze.frozen(pid, ctx.options.timeout * 1_000_000) as tracee:
+            stats.freezing = clock.lap()
+            ctx.log.info(f"Froze task {pid} in {stats.freezing} us")
+            if threads.leave_critical_section(ctx.arch, tracee):
+                ctx.log.info(f"pid {pid}: left a restartable sequence for its abort handler")
+            task = Collected(ctx, pid)
+            if not restart.dump(ctx.arch, ctx.machine, task.core, tracee, before):
+                if attempt + 1 < _FREEZES:
+                    ctx.log.debug(f"pid {pid}: in a system call whose rest is not known; once more")
+                    continue
+                ctx.log.warn(f"pid {pid}: its system call will return EINTR: what is left of its timeout is unknown")
+            _frozen(ctx, task, tracee, images, stats, clock)
+            break
+    ctx.log.info("Dumping finished successfully")
+
+
+def _frozen(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats: DumpStats, clock: Clock) -> None:
+    """What is done while the task is frozen, and how it is left."""
+    vmas = proc.smaps(task.pid)
+    _collect(ctx, task, tracee, vmas)
+    _pages(ctx, task, tracee, images, stats)
+    if ctx.options.leave_running:
+        freeze.thaw(tracee)
+    stats.frozen = clock.total()
+    _write(ctx, task, images, stats)
+    if ctx.options.leave_stopped:
+        freeze.thaw(tracee, stopped=True)
+    elif not ctx.options.leave_running:
+        freeze.kill(tracee)
 
 
 def _collect(ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma]) -> None:
@@ -145,9 +152,7 @@ def _collect_files(ctx: Context, task: Collected, status: dict[str, str]) -> Non
     task.fs.umask = int(status["Umask"], 8)
 
 
-def _pages(
-    ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma], images: Images, stats: DumpStats
-) -> None:
+def _pages(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats: DumpStats) -> None:
     """Step four: find the pages and copy them, in native code."""
     pid = task.pid
     clock = Clock()

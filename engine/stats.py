@@ -29,10 +29,9 @@ class Clock:
 class DumpStats:
     """What stats-dump says."""
 
-    __slots__ = ("clock", "freezing", "frozen", "memdump", "memwrite", "pages_scanned", "pages_written")
+    __slots__ = ("freezing", "frozen", "memdump", "memwrite", "pages_scanned", "pages_written")
 
     def __init__(self) -> None:
-        self.clock = Clock()
         self.freezing = self.frozen = self.memdump = self.memwrite = 0
         self.pages_scanned = self.pages_written = 0
 
@@ -41,7 +40,7 @@ class DumpStats:
         entry = ctx.schema.message("stats_entry")()
         d = entry.dump
         d.freezing_time = self.freezing
-        d.frozen_time = self.frozen or self.clock.total()
+        d.frozen_time = self.frozen
         d.memdump_time = self.memdump
         d.memwrite_time = self.memwrite
         d.pages_scanned = self.pages_scanned

@@ -1,4 +1,4 @@
-"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on as before, is stopped, or dead."""
+"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on, is stopped, or dead."""
 
 from __future__ import annotations
 

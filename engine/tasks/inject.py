@@ -30,8 +30,8 @@ _MAP_SHARED_ANON_NOREPLACE = 0x100021
 def graft_place(pid: int, vmas: list[proc.Vma], code: bytes | bytearray, fixed: int) -> int:
     """The address of dead bytes for the graft: zeroes at the end of an executable page, the vdso's before any other's.
 
-    A graft (its first `fixed` bytes never vary) that an engine killed half-way has left there is as dead. Raises KernelError ENOEXEC when no executable
-    mapping ends in that many unused bytes.
+    A graft (its first `fixed` bytes never vary) that an engine killed half-way has left there is as dead. Raises
+    KernelError ENOEXEC when no executable mapping ends in that many unused bytes.
     """
     executable = [v for v in vmas if v.prot & 4 and v.prot & 1 and v.path != "[vsyscall]" and not v.shared]
     executable.sort(key=lambda v: v.path != "[vdso]")

@@ -51,11 +51,14 @@ def dump_mask(core: Any, tracee: Tracee) -> None:
     core.tc.blk_sigset = tracee.sigmask()
 
 
-def plan(program: Program, core: Any, pid: int) -> None:
-    """Actions, alternative stack and pending signals; the mask is set at the very end, from outside."""
+def plan(program: Program, core: Any, pid: int, ignored: int) -> None:
+    """Actions, alternative stack and pending signals; the mask is set at the very end, from outside.
+
+    `ignored` are the signals that the engine itself ignores: a child inherits that, so they are set in any case.
+    """
     arena = program.arena
     for signo, action in zip(_SETTABLE, core.tc.sigactions, strict=False):
-        if action.sigaction or action.flags or action.mask:
+        if action.sigaction or action.flags or action.mask or ignored >> (signo - 1) & 1:
             raw = _ACTION.pack(action.sigaction, action.flags, action.restorer, action.mask)
             program.sys("rt_sigaction", signo, arena.put(raw), 0, 8, note=f"signal {signo}")
     sas = core.thread_core.sas
