@@ -1,0 +1,68 @@
+"""Reading /proc: the little that every observation shares."""
+
+import os
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def read(pid: int, name: str) -> str:
+    """A file of a task's directory as text; bytes that are no UTF-8 survive."""
+    return (PROC / str(pid) / name).read_text(errors="surrogateescape")
+
+
+def status(pid: int) -> dict[str, str]:
+    """The lines of /proc/PID/status."""
+    return status_lines(read(pid, "status"))
+
+
+def status_lines(text: str) -> dict[str, str]:
+    """The same of any status file."""
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat, numbered as in proc(5): the first is at index 1."""
+    return stat_fields(read(pid, "stat"))
+
+
+def stat_fields(text: str) -> list[str]:
+    """The same of any stat file; the name is without its brackets."""
+    before, _, after = text.rpartition(")")
+    return ["", *before.split(" (", 1), *after.split()]
+
+
+def inner_pid(pid: int) -> int:
+    """A task's pid in its own, innermost namespace."""
+    return int(status(pid)["NSpid"].split()[-1])
+
+
+def threads(pid: int) -> list[int]:
+    """Thread ids, as the harness sees them."""
+    return sorted(int(name) for name in os.listdir(PROC / str(pid) / "task"))
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of all threads."""
+    return sorted(int(child) for tid in threads(pid) for child in read(pid, f"task/{tid}/children").split())
+
+
+def tree(pid: int) -> list[int]:
+    """A task and all of its descendants, parents first."""
+    found = [pid]
+    for task in found:
+        found.extend(children(task))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the task exists and is not a zombie."""
+    try:
+        return stat(pid)[3] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def exists(pid: int) -> bool:
+    """Whether the pid is taken, by a zombie too."""
+    return (PROC / str(pid)).exists()

@@ -1,0 +1,40 @@
+"""Registers of threads that are parked in the harness's own wait, through python-ptrace.
+
+Only such threads are looked at, because attaching interrupts a system call. The wait (rt_sigsuspend, or pause)
+is the one where this leaves no trace: the kernel starts it again by itself, with the same number and arguments,
+while a sleep with a timeout would become restart_syscall, and the dump would meet something else than the test
+made. Stopped there a thread shows rax = -ERESTARTNOHAND and orig_rax = the call's number, before a dump and,
+having gone back to sleep in the call, after a restore: no register has to be exempted.
+"""
+
+import ctypes
+import os
+import platform
+
+from ptrace.binding import ptrace_attach, ptrace_detach, ptrace_getregs  # type: ignore[import-untyped]
+from ptrace.binding.func import ptrace_getfpregs  # type: ignore[import-untyped]
+
+from zdtm.observe.proc import read
+
+PARKING = {"x86_64": ("34", "130")}  # pause, rt_sigsuspend
+WALL = 0x40000000  # __WALL of wait(2): threads that were cloned without SIGCHLD too
+
+
+def parked(pid: int, tid: int) -> bool:
+    """Whether a thread sleeps in a call where it can be looked at."""
+    return read(pid, f"task/{tid}/syscall").split(" ", 1)[0] in PARKING.get(platform.machine(), ())
+
+
+def describe(tid: int) -> list[str]:
+    """All general registers and, as hexadecimal words, the x87 and SSE state."""
+    ptrace_attach(tid)
+    try:
+        os.waitpid(tid, WALL)
+        general = ptrace_getregs(tid)
+        floating = ptrace_getfpregs(tid)
+    finally:
+        ptrace_detach(tid)
+    lines = [f"{name}={getattr(general, name):x}" for name, _ in general._fields_]
+    words = bytes(ctypes.string_at(ctypes.addressof(floating), ctypes.sizeof(floating)))
+    lines += [f"fp+{at:03x}={words[at : at + 16].hex()}" for at in range(0, len(words), 16)]
+    return lines

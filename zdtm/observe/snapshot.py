@@ -1,0 +1,56 @@
+"""A tree as text, in sections, and what differs between two of them."""
+
+import difflib
+from dataclasses import dataclass
+
+from zdtm.observe import fds, maps, mounts, registers, task
+from zdtm.observe.proc import inner_pid, read, status_lines, threads, tree
+
+# What a case may say that it changes itself while it is looked at (key `ignore` of its header).
+IGNORABLE = ("positions",)
+REGISTERS = " registers"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Sections by name: a task or thread (by its own pid) and what the lines are about."""
+
+    sections: dict[str, tuple[str, ...]]
+
+    def text(self) -> str:
+        """All of it, for the artefacts."""
+        return "".join(f"[{name}]\n" + "".join(f"{x}\n" for x in part) for name, part in self.sections.items())
+
+
+def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
+    """Look at a task and its descendants. Raises OSError when one of them ends meanwhile."""
+    tasks = tree(root)
+    sections: dict[str, tuple[str, ...]] = {}
+    for pid in tasks:
+        name = f"task {inner_pid(pid)}"
+        sections[f"{name} identity"] = tuple(task.identity(pid, tasks))
+        sections[f"{name} state"] = tuple(task.state(pid))
+        sections[f"{name} fds"] = tuple(fds.describe(pid, mounts.points(pid), "positions" not in ignore))
+        sections[f"{name} maps"] = tuple(maps.describe(pid))
+        if private_mounts:
+            sections[f"{name} mounts"] = tuple(mounts.describe(pid))
+        for tid in threads(pid):
+            thread = f"{name} thread {status_lines(read(pid, f'task/{tid}/status'))['NSpid'].split()[-1]}"
+            sections[thread] = tuple(task.thread(pid, tid))
+            if registers.parked(pid, tid):
+                sections[thread + REGISTERS] = tuple(registers.describe(tid))
+    return Snapshot(sections)
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """A unified diff by section; empty when nothing differs.
+
+    Registers are compared where a thread was parked before: one that slept in another call may have gone on.
+    """
+    lines: list[str] = []
+    for name in dict.fromkeys((*before.sections, *after.sections)):
+        if name.endswith(REGISTERS) and name not in before.sections:
+            continue
+        was, now = before.sections.get(name, ()), after.sections.get(name, ())
+        lines += difflib.unified_diff(was, now, f"{name}, before", f"{name}, after", n=0, lineterm="")
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""What a task is, beside its memory and files: identity, credentials, signals, limits, scheduling."""
+
+import os
+import struct
+
+from zdtm.observe.proc import PROC, inner_pid, read, stat, stat_fields, status_lines
+
+# Lines of /proc/PID/status that hold state which a restore has to bring back; counters are left out.
+STATUS = (
+    *("Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "Kthread"),
+    *("Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"),
+    *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters"),
+    *("THP_enabled", "untag_mask", "x86_Thread_features", "x86_Thread_features_locked"),
+    *("Speculation_Store_Bypass", "SpeculationIndirectBranch", "CoreDumping"),
+    *("Cpus_allowed", "Mems_allowed"),
+)
+PID_LINES = ("NStgid", "NSpid", "NSpgid", "NSsid")
+
+# Fields of /proc/PID/stat, by their number in proc(5).
+STAT = {
+    7: "tty_nr",
+    18: "priority",
+    19: "nice",
+    26: "start_code",
+    27: "end_code",
+    28: "start_stack",
+    38: "exit_signal",
+    40: "rt_priority",
+    41: "policy",
+    45: "start_data",
+    46: "end_data",
+    47: "start_brk",
+    48: "arg_start",
+    49: "arg_end",
+    50: "env_start",
+    51: "env_end",
+    52: "exit_code",
+}
+
+# Whole files; one that the kernel does not have, or does not show, is noted as such on both sides.
+FILES = ("oom_score_adj", "loginuid", "personality", "timerslack_ns", "coredump_filter", "cgroup")
+# Not the time namespace: an engine may make one for a tree, to let its clocks go on from where they were.
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+
+def identity(pid: int, tree: list[int]) -> list[str]:
+    """Who it is: parent, links, arguments, environment."""
+    parent = int(stat(pid)[4])
+    lines = [
+        f"parent: {inner_pid(parent) if parent in tree else 'outside the tree'}",
+        *(f"{link}: {os.readlink(PROC / str(pid) / link)}" for link in ("exe", "cwd", "root")),
+    ]
+    for name in ("cmdline", "environ"):
+        lines += [f"{name}: {part}" for part in read(pid, name).split("\0")]
+    auxv = (PROC / str(pid) / "auxv").read_bytes()
+    words = struct.unpack(f"={len(auxv) // 8}Q", auxv)
+    lines += [f"auxv {key}: {value:#x}" for key, value in zip(words[::2], words[1::2], strict=True)]
+    for name in NAMESPACES:
+        same = os.readlink(PROC / str(pid) / "ns" / name) == os.readlink(PROC / "self" / "ns" / name)
+        lines.append(f"{name} namespace: {'the host' if same else 'its own'}")
+    lines += [f"{name}: {' '.join(read(pid, name).split())}" for name in ("uid_map", "gid_map")]
+    return lines
+
+
+def state(pid: int) -> list[str]:
+    """Process-wide settings."""
+    lines = [f"{name}: {_file(pid, name)}" for name in FILES]
+    lines += [f"limit: {' '.join(line.split())}" for line in read(pid, "limits").splitlines()[1:]]
+    lines += [f"timer: {line}" for line in _file(pid, "timers").splitlines()]
+    return lines
+
+
+def thread(pid: int, tid: int) -> list[str]:
+    """One thread: status and stat."""
+    have = status_lines(read(pid, f"task/{tid}/status"))
+    lines = []
+    for name in STATUS:
+        if name in have:
+            value = have[name].split()[-1] if name in PID_LINES else " ".join(have[name].split())
+            lines.append(f"{name}: {value}")
+    fields = stat_fields(read(pid, f"task/{tid}/stat"))
+    lines += [f"{name}: {fields[number]}" for number, name in STAT.items()]
+    return lines
+
+
+def _file(pid: int, name: str) -> str:
+    try:
+        return read(pid, name).rstrip("\n")
+    except OSError as error:
+        return f"<{error.strerror}>"

@@ -1,0 +1,232 @@
+"""One item from start to verdict: build, start, look, rounds of a mode, look again, end, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from zdtm import leftovers
+from zdtm.build import build_case
+from zdtm.cases import Case
+from zdtm.engine import Engine
+from zdtm.failures import (
+    CaseFailure,
+    CheckFailed,
+    EngineFailed,
+    HarnessProblem,
+    LeftBehind,
+    Refused,
+    Skipped,
+    StateDiffers,
+)
+from zdtm.features import ENGINE_FEATURES, missing_cpu_feature
+from zdtm.flavours import Flavour
+from zdtm.observe import snapshot
+from zdtm.observe.proc import alive, read
+from zdtm.places import Places, item_directory, remove
+from zdtm.tree import Tree, strip_root
+from zdtm.waiting import adopting_orphans, poll, reap
+
+if TYPE_CHECKING:
+    from zdtm.modes import Mode
+
+SETTLE = 2.0  # seconds for a restored tree to be back where it was
+PARK = 0.2  # seconds for a test to go to sleep after it said that it is ready; one that spins never does
+
+
+@dataclass
+class Run:
+    """The state of one item; steps work on it."""
+
+    case: Case
+    flavour: Flavour
+    dump_engine: Engine
+    restore_engine: Engine
+    directory: Path
+    tree: Tree
+    number: int = 0  # of the round, from 1
+    pid: int = field(default_factory=os.getpid)  # of the harness
+
+    @property
+    def seconds(self) -> float:
+        """How long a step may take."""
+        return float(self.case.header.timeout)
+
+    @property
+    def images(self) -> Path:
+        """Where this round's images are."""
+        return self.directory / f"images-{self.number}"
+
+    @property
+    def work(self) -> Path:
+        """Where this round's logs and statistics are."""
+        return self.directory / f"work-{self.number}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What engines get in their environment."""
+        return {"TMPDIR": str(self.directory / "tmp")}
+
+    def ended(self, when: str) -> NoReturn:
+        """Say why the tree is gone that should be there."""
+        with suppress(ChildProcessError):
+            reap(self.tree.root_pid, 1)
+        self.tree.verdict(when)
+        raise CheckFailed(f"it ended {when}, before it was told to", self.tree.log())
+
+    def look(self) -> snapshot.Snapshot:
+        """What the kernel shows of the tree now."""
+        try:
+            return snapshot.take(self.tree.root_pid, self.flavour.namespaces, self.case.header.ignore)
+        except (FileNotFoundError, ProcessLookupError):
+            if poll(lambda: None if alive(self.tree.root_pid) else True, 1):
+                self.ended("while it was looked at")
+            raise
+
+    def compare(self, before: snapshot.Snapshot) -> None:
+        """Look again until nothing differs. Raises StateDiffers when something still does after a while."""
+        after = before
+
+        def same() -> bool | None:
+            nonlocal after
+            after = self.look()
+            return True if not snapshot.difference(before, after) else None
+
+        if not poll(same, SETTLE):
+            (self.directory / "before.txt").write_text(before.text(), errors="surrogateescape")
+            (self.directory / "after.txt").write_text(after.text(), errors="surrogateescape")
+            difference = snapshot.difference(before, after)
+            (self.directory / "difference.txt").write_text(difference + "\n", errors="surrogateescape")
+            raise StateDiffers(f"after round {self.number}", difference)
+
+
+def run_case(
+    case: Case,
+    flavour: Flavour,
+    mode: Mode,
+    dump_engine: Engine,
+    restore_engine: Engine,
+    places: Places,
+    *,
+    rounds: int = 1,
+    keep: bool = False,
+    label: str = "",
+) -> None:
+    """Run one item. Returns when it passed; raises CaseFailure, Refused or Skipped.
+
+    Its directory is below places.artefacts, named after the case, the flavour and the label; it stays when the
+    item failed, or with `keep`.
+    """
+    _check_possible(case, mode, dump_engine)
+    program = build_case(places.programs, case.path, case.header.cflags)
+    name = "-".join(filter(None, (case.name, flavour.name, label)))
+    with item_directory(places.artefacts, name) as directory:
+        try:
+            _run(case, flavour, mode, dump_engine, restore_engine, directory, program, places, rounds)
+        except CaseFailure as failure:
+            failure.artefacts = directory
+            _tidy(directory)
+            raise
+        except (Refused, Skipped):
+            if not keep:
+                remove(directory)
+            raise
+        if keep:
+            _tidy(directory)
+        else:
+            remove(directory)
+
+
+def _check_possible(case: Case, mode: Mode, engine: Engine) -> None:
+    header = case.header
+    if os.geteuid() != 0:
+        raise HarnessProblem("the suite makes users, namespaces and device nodes: run it as root")
+    if header.arch and platform.machine() not in header.arch:
+        raise Skipped(f"only for {', '.join(header.arch)}")
+    if flag := missing_cpu_feature(header.needs):
+        raise Skipped(f"this CPU has no {flag}")
+    if mode.round:
+        for feature in header.needs:
+            if feature in ENGINE_FEATURES and not engine.has_feature(feature):
+                raise Skipped(f"this kernel or engine has no {feature}")
+
+
+def _run(
+    case: Case,
+    flavour: Flavour,
+    mode: Mode,
+    dump_engine: Engine,
+    restore_engine: Engine,
+    directory: Path,
+    program: Path,
+    places: Places,
+    rounds: int,
+) -> None:
+    (directory / "tmp").mkdir()
+    os.chmod(directory, 0o755)
+    machine = leftovers.look(directory)
+    failure: CaseFailure | Refused | Skipped | None = None
+    with adopting_orphans() as others:
+        run = Run(case, flavour, dump_engine, restore_engine, directory, Tree(directory, flavour, case.as_root))
+        try:
+            run.tree.start(program, case.header.args, places.programs, run.seconds)
+            _rounds(run, mode, rounds)
+            run.tree.finish(run.seconds)
+        except (CaseFailure, Refused, Skipped) as error:
+            failure = error
+        left = [] if isinstance(failure, CaseFailure) else leftovers.processes(others)
+    left += leftovers.left(machine, directory)
+    if isinstance(failure, CaseFailure) and left:
+        failure.details += "\nleft behind:\n" + "\n".join(left)
+    if failure is not None and (isinstance(failure, CaseFailure) or not left):
+        raise failure
+    if left:
+        raise LeftBehind(left[0] if len(left) == 1 else f"{len(left)} things", "\n".join(left))
+
+
+def _rounds(run: Run, mode: Mode, rounds: int) -> None:
+    if not mode.round:
+        return
+    poll(lambda: True if _asleep(run.tree.test_pid) else None, PARK)
+    before = run.look()
+    for run.number in range(1, rounds + 1):
+        try:
+            for step in mode.round:
+                step(run)
+        except Refused:
+            if not alive(run.tree.root_pid):
+                raise  # by a restore
+            _runs_on(run, before)
+            if "crfail" in run.case.header.flags:
+                return
+            raise
+        except EngineFailed:
+            if "crfail" in run.case.header.flags and alive(run.tree.root_pid):
+                run.compare(before)
+                return
+            raise
+        if "crfail" in run.case.header.flags:
+            raise EngineFailed("the dump of this case has to be refused, and was not")
+        run.compare(before)
+
+
+def _runs_on(run: Run, before: snapshot.Snapshot) -> None:
+    """A refused dump leaves the tree as it was: the same to look at, and with a test that passes."""
+    run.compare(before)
+    if "crfail" not in run.case.header.flags:
+        run.tree.finish(run.seconds)
+
+
+def _asleep(pid: int) -> bool:
+    return read(pid, "syscall").split(" ", 1)[0] != "running\n"
+
+
+def _tidy(directory: Path) -> None:
+    """Keep of a private root only what somebody may want to read."""
+    root = directory / "root"
+    if root.is_dir():
+        strip_root(root)

@@ -1,0 +1,68 @@
+"""What a round consists of; a mode is a sequence of these."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from zdtm.failures import EngineFailed
+from zdtm.images import check_page_count
+from zdtm.observe.proc import alive, stat
+from zdtm.waiting import reap
+
+if TYPE_CHECKING:
+    from zdtm.run import Run
+
+
+def dump(run: Run) -> None:
+    """Write the images of the tree, which is gone afterwards."""
+    _dump(run, [])
+    status = reap(run.tree.root_pid, run.seconds)
+    if status is None:
+        raise EngineFailed(f"dump succeeded, but pid {run.tree.root_pid} is still there")
+
+
+def dump_leave_running(run: Run) -> None:
+    """Write the images of the tree, which runs on."""
+    _dump(run, ["--leave-running"])
+    if not alive(run.tree.root_pid):
+        raise EngineFailed("dump --leave-running succeeded, but the tree is gone")
+
+
+def restore(run: Run) -> None:
+    """Make the tree anew from its images, with the same pids."""
+    pidfile = run.work / "pidfile"
+    args = ["-d", "-D", str(run.images), "-W", str(run.work), "--pidfile", str(pidfile)]
+    wrapper: tuple[str, ...] = ()
+    root = run.tree.private_root
+    if root is not None:
+        args += ["--root", str(root)]
+        # The root has to be a mount point. In mounts of the engine's own, the host's stay as they are.
+        bind_and_run = 'mount --bind "$0" "$0" && exec "$@"'
+        wrapper = ("unshare", "--mount", "--propagation", "private", "sh", "-c", bind_and_run, str(root))
+    header = run.case.header
+    args += [*header.opts, *header.restore]
+    run.restore_engine.run("restore", args, run.work / "restore.log", run.seconds, wrapper=wrapper, env=run.env)
+    old = run.tree.root_pid
+    try:
+        run.tree.root_pid = int(pidfile.read_text())
+    except (OSError, ValueError) as error:
+        raise EngineFailed(f"restore succeeded, but its pidfile does not hold a pid: {error}") from error
+    if root is None and run.tree.root_pid != old:
+        raise EngineFailed(f"pid {old} came back as {run.tree.root_pid}")
+    if not alive(run.tree.root_pid):
+        run.ended("right after the restore")
+    if int(stat(run.tree.root_pid)[4]) != run.pid:
+        raise EngineFailed(f"pid {run.tree.root_pid} is not an orphan after a detached restore")
+    run.tree.find_test()
+
+
+def _dump(run: Run, args: list[str]) -> None:
+    for path in (run.images, run.work):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+    where = ["-t", str(run.tree.root_pid), "-D", str(run.images), "-W", str(run.work)]
+    header = run.case.header
+    args = [*where, *args, *header.opts, *header.dump]
+    run.dump_engine.run("dump", args, run.work / "dump.log", run.seconds, env=run.env)
+    check_page_count(run.images, run.work)
