@@ -17,12 +17,12 @@ from engine.images.validate import validate_all
 from engine.kernel import proc, process
 from engine.kernel.ptrace import Tracee, xstate_component
 from engine.kernel.uapi import ptrace as pt
-from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
+from engine.kernel.uapi.signal import SIGKILL
 from engine.memory import vdso
 from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, free_hole, result, status
 from engine.stats import RestoreStats
-from engine.tasks import identity, restart, signals
+from engine.tasks import freeze, identity, restart, signals
 from engine.tasks.compile import ARENA_ROOM, TaskImages, compile_task
 from engine.tasks.opener import Opener
 
@@ -136,7 +136,7 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
         if options.pidfile:
             _write_pidfile(options.pidfile, pid)
             undo.callback(os.unlink, options.pidfile)
-        tracee.detach(SIGSTOP if options.leave_stopped else 0)
+        freeze.thaw(tracee, stopped=options.leave_stopped)
         undo.pop_all()
         for fd in (memfd, seed):
             os.close(fd)

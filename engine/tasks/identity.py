@@ -79,7 +79,8 @@ def plan(program: Program, core: Any, mm: Any) -> None:
         for command in _MEMBARRIER_REGISTER:
             if tc.membarrier_registration_mask & command:
                 program.sys("membarrier", command, 0)
-    if thread.sched_policy or thread.sched_nice:
+    policy, _, nice, priority = sched_attr(os.getpid())
+    if (thread.sched_policy, thread.sched_nice, thread.sched_prio) != (policy, nice, priority):
         # struct sched_attr: size, policy, flags, nice, priority, then deadline fields
         raw = b"".join(
             value.to_bytes(size, "little", signed=signed)
