@@ -61,21 +61,39 @@ def blockers(vmas: list[proc.Vma]) -> list[str]:
     for v in vmas:
         if v.path in _SPECIAL:
             continue
-        if v.path.startswith(
-            ("[uprobes]", "/memfd:", "/SYSV", "anon_inode:", "socket:", "/dev/zero (deleted)", "/[aio]")
-        ):
-            out.append(f"mapping {v}: this kind of mapping is not supported yet")
-        elif v.ino == 0 and v.shared:
-            out.append(f"mapping {v}: shared anonymous memory is not supported yet")
-        elif v.path.endswith(" (deleted)"):
-            out.append(f"mapping {v}: a mapped file that was deleted is not supported yet")
-        elif v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
-            out.append(f"mapping {v}: memory of a device cannot be dumped")
+        what = _unsupported(v)
+        if what:
+            out.append(f"mapping {v}: {what}")
         out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in v.flags if f in _REFUSED]
         unknown = [f for f in v.flags if f not in _KNOWN and f not in _REFUSED]
         if unknown:
             out.append(f"mapping {v}: unknown VmFlags {' '.join(unknown)}")
     return out
+
+
+# How /proc/PID/maps names mappings that are neither anonymous nor of a file with a path.
+_NAMED = (
+    ("/dev/zero (deleted)", "shared anonymous memory"),
+    ("/SYSV", "System V shared memory"),
+    ("/memfd:", "memory of a memfd"),
+    ("/[aio]", "an AIO ring"),
+    ("[uprobes]", "uprobes"),
+    ("anon_inode:", "memory of an anonymous inode"),
+    ("socket:", "a packet socket's ring"),
+)
+
+
+def _unsupported(v: proc.Vma) -> str:
+    for name, what in _NAMED:
+        if v.path.startswith(name):
+            return f"{what} is not supported yet"
+    if v.shared and not v.ino:
+        return "shared anonymous memory is not supported yet"
+    if v.path.endswith(" (deleted)"):
+        return "a mapped file that was deleted is not supported yet"
+    if v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
+        return "memory of a device cannot be dumped"
+    return ""
 
 
 def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files: FileTable) -> None:
