@@ -1,0 +1,263 @@
+"""Between the bytes of an image and its entries: parsing with every check that one file allows, and serialising."""
+
+from __future__ import annotations
+
+from engine.errors import BadImage, Bug
+from engine.images.table import COMMON, ONE, OWN, RAW, SERVICE, Image, by_magic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from engine.images.schema import Schema
+
+    # A whole image: bytes, or an mmap of a big one. Slicing must give bytes.
+    Buffer = Any
+    # A message and the offsets in the image where its payload begins and ends.
+    Span = tuple[Any, int, int]
+
+_AGAIN = "dump again or copy the directory whole"
+
+# Optional fields of closed enums. Protobuf takes a value that it does not know for an absent field, which then reads as
+# its default: these are looked at. (A required one is noticed by its absence.)
+_OPTIONAL_ENUMS = {
+    "core_entry": ("thread_info.gpregs.mode", "tc.old_seccomp_mode", "thread_core.seccomp_mode"),
+    "file_entry": ("isk.shutdown", "usk.shutdown"),
+    "inet_sk_entry": ("shutdown",),
+    "unix_sk_entry": ("shutdown",),
+    "inventory_entry": ("lsmtype",),
+    "remap_file_path_entry": ("remap_type",),
+}
+
+# How many raw bytes follow an entry, by the table's payload column.
+_SIZES: dict[str, Callable[[Any], int]] = {
+    "bytes": lambda entry: int(entry.bytes),
+    "length": lambda entry: int(entry.length),
+    "queues": lambda entry: int(entry.inq_len) + int(entry.outq_len),
+    "map": lambda entry: int(entry.keys_bytes) + int(entry.values_bytes),
+    "shm": lambda entry: 0 if entry.in_pagemaps else (int(entry.size) + 3) & ~3,
+    "sem": lambda entry: (int(entry.nsems) * 2 + 7) & ~7,
+}
+
+
+def head(image: Image) -> bytes:
+    """The magic words that the image begins with, as the newest version of the format has them."""
+    words = (image.magic,) if image.head == OWN else (image.head, image.magic)
+    return b"".join(word.to_bytes(4, "little") for word in words)
+
+
+def serialize(image: Image, entries: list[Any], payloads: list[bytes] | None = None) -> bytes:
+    """The whole image. `payloads` go with the entries one by one. Raises Bug where a required field is not set."""
+    parts = [head(image)]
+    for i, entry in enumerate(entries):
+        try:
+            data = entry.SerializeToString()
+        except Exception as e:
+            raise Bug(f"{image.kind}: entry {i}: {e}") from e
+        parts.append(len(data).to_bytes(4, "little"))
+        parts.append(data)
+        if payloads:
+            parts.append(payloads[i])
+    return b"".join(parts)
+
+
+def body(image: Image, data: Buffer, name: str, version: Callable[[], int]) -> int:
+    """The offset of the first entry, after the magic words.
+
+    `version` tells the inventory's version of the format; it is asked when the head is missing, as it is in version 1.
+    """
+    if image.head == RAW:
+        raise Bug(f"{name}: {image.kind} is raw data, it has no entries")
+    if len(data) < 4:
+        raise BadImage(name, 0, f"truncated: {len(data)} bytes are less than a magic number; {_AGAIN}")
+    first = int.from_bytes(data[:4], "little")
+    if image.head == OWN or (first == image.magic and version() == 1):
+        _check_magic(image, first, name, 0)
+        return 4
+    if first == image.magic:
+        raise BadImage(name, 0, "no head magic, as in images of version 1, but the inventory is of version 2")
+    if first != image.head:
+        _check_magic(image, first, name, 0)
+    if len(data) < 8:
+        raise BadImage(name, 4, f"truncated: {len(data)} bytes are less than the magic numbers; {_AGAIN}")
+    _check_magic(image, int.from_bytes(data[4:8], "little"), name, 4)
+    return 8
+
+
+def _check_magic(image: Image, magic: int, name: str, offset: int) -> None:
+    if magic == image.magic:
+        return
+    other = by_magic(magic)
+    known = {COMMON: "the head of an image", SERVICE: "the head of a statistics or cache file"}
+    what = f"of {other.kind}" if other else known.get(magic, "of no image")
+    wanted = image.head if offset == 0 and image.head != OWN else image.magic
+    raise BadImage(name, offset, f"wrong magic {magic:#010x} ({what}), {image.kind} has {wanted:#010x} here")
+
+
+def parse(schema: Schema, image: Image, data: Buffer, name: str, pos: int) -> list[Span]:
+    """The entries from `pos` to the end of the image, each with where its payload is. Raises BadImage."""
+    cls = schema.message(image.message)
+    if image.payload == "pagemap":
+        first, pos = entry(schema, cls, data, pos, name)
+        return [
+            (first, pos, pos),
+            *((e, 0, 0) for e in run(schema, schema.message("pagemap_entry"), data, pos, name)),
+        ]
+    if not image.payload:
+        return [(e, 0, 0) for e in run(schema, cls, data, pos, name)]
+    spans: list[Span] = []
+    end = len(data)
+    if image.payload == "ghost":
+        ghost, pos = entry(schema, cls, data, pos, name)
+        if not ghost.chunks:
+            return [(ghost, pos, end)]
+        spans.append((ghost, pos, pos))
+        cls = schema.message("ghost_chunk_entry")
+    while pos < end:
+        begin = pos
+        message, pos = entry(schema, cls, data, pos, name)
+        after = _payload_end(schema, image, message, data, pos, name)
+        if after > end:
+            raise BadImage(
+                name, begin, f"truncated: its payload is {after - pos} bytes, {end - pos} are left; {_AGAIN}"
+            )
+        spans.append((message, pos, after))
+        pos = after
+    if image.payload != "ghost":
+        check_count(image, len(spans), name, end)
+    return spans
+
+
+def _payload_end(schema: Schema, image: Image, message: Any, data: Buffer, pos: int, name: str) -> int:
+    if image.payload == "ghost":
+        return pos + int(message.len)
+    if image.payload != "msg":
+        return pos + _SIZES[image.payload](message)
+    cls = schema.message("ipc_msg")
+    for _ in range(message.qnum):
+        msg, pos = entry(schema, cls, data, pos, name)
+        pos += (msg.msize + 7) & ~7
+        if pos > len(data):
+            raise BadImage(name, len(data), f"truncated: inside the text of a message; {_AGAIN}")
+    return pos
+
+
+def ipc_messages(schema: Schema, payload: bytes, name: str) -> list[tuple[Any, bytes]]:
+    """The messages in the payload of an ipc_msg_entry: (ipc_msg, text without padding)."""
+    cls = schema.message("ipc_msg")
+    messages, pos = [], 0
+    while pos < len(payload):
+        msg, pos = entry(schema, cls, payload, pos, name)
+        messages.append((msg, payload[pos : pos + msg.msize]))
+        pos += (msg.msize + 7) & ~7
+    return messages
+
+
+def pack_ipc_messages(messages: list[tuple[Any, bytes]]) -> bytes:
+    """The payload of an ipc_msg_entry: the reverse of `ipc_messages`."""
+    parts = []
+    for msg, content in messages:
+        data = msg.SerializeToString()
+        parts += [len(data).to_bytes(4, "little"), data, content, bytes(-len(content) % 8)]
+    return b"".join(parts)
+
+
+def payload_size(image: Image, message: Any) -> int | None:
+    """How many raw bytes the entry says follow it; None where the entry alone does not tell."""
+    if image.payload == "ghost":
+        return int(message.len) if message.DESCRIPTOR.name == "ghost_chunk_entry" else None
+    size = _SIZES.get(image.payload)
+    return size(message) if size else None
+
+
+def entry(schema: Schema, cls: Any, data: Buffer, pos: int, name: str) -> tuple[Any, int]:
+    """The entry at `pos` and the offset after it. Raises BadImage."""
+    if pos >= len(data):
+        raise BadImage(name, pos, f"truncated: {cls.DESCRIPTOR.name} is missing; {_AGAIN}")
+    size = _entry_size(data, pos, len(data), name)
+    after = pos + 4 + size
+    return run(schema, cls, data[pos:after], 0, name, pos)[0], after
+
+
+def _entry_size(data: Buffer, pos: int, end: int, name: str, base: int = 0) -> int:
+    if end - pos < 4:
+        raise BadImage(
+            name,
+            base + pos,
+            f"truncated: {end - pos} bytes are left, the length of an entry takes 4; {_AGAIN}",
+        )
+    size = int.from_bytes(data[pos : pos + 4], "little")
+    if size > end - pos - 4:
+        raise BadImage(
+            name,
+            base + pos,
+            f"truncated or overwritten: the entry says {size} bytes, {end - pos - 4} are left; {_AGAIN}",
+        )
+    return size
+
+
+def run(schema: Schema, cls: Any, data: Buffer, pos: int, name: str, base: int = 0) -> list[Any]:
+    """All entries of one type from `pos` to the end. `base` is the offset of `data` in the image. Raises BadImage."""
+    entries = []
+    end = len(data)
+    decode = cls.FromString
+    enums = _OPTIONAL_ENUMS.get(cls.DESCRIPTOR.name, ())
+    while pos < end:
+        after = pos + 4 + _entry_size(data, pos, end, name, base)
+        try:
+            message = decode(data[pos + 4 : after])
+        except schema.decode_error as e:
+            raise BadImage(name, base + pos, f"not a {cls.DESCRIPTOR.name}: {e}") from e
+        if not message.IsInitialized():
+            raise BadImage(name, base + pos, _incomplete(schema, message))
+        for path in enums:
+            value = _unknown_value(schema, message, path)
+            if value is not None:
+                raise BadImage(name, base + pos, _newer(message, path, value))
+        entries.append(message)
+        pos = after
+    return entries
+
+
+def _incomplete(schema: Schema, message: Any) -> str:
+    """Why a message counts as incomplete: the first field that is required and absent, or of unknown value."""
+    path = message.FindInitializationErrors()[0]
+    value = _unknown_value(schema, message, path)
+    if value is not None:
+        return _newer(message, path, value)
+    return f"{message.DESCRIPTOR.name} lacks the required field {path}: damaged, or of another format; dump again"
+
+
+def _newer(message: Any, path: str, value: int) -> str:
+    return (
+        f"{message.DESCRIPTOR.name}: {path} has the value {value}, which this version does not know; "
+        "restore with the version that dumped"
+    )
+
+
+def _unknown_value(schema: Schema, message: Any, path: str) -> int | None:
+    """The value in the image of an enum field that protobuf takes for absent; `path` like "tc.rlimits[1].cur"."""
+    *parents, field = path.split(".")
+    for part in parents:
+        part, _, index = part.partition("[")
+        if index:
+            message = getattr(message, part)[int(index[:-1])]
+        elif message.HasField(part):
+            message = getattr(message, part)
+        else:
+            return None
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    if descriptor.enum_type is None or message.HasField(field):
+        return None
+    for number, wire_type, value in schema.unknown(message):
+        if number == descriptor.number and wire_type == 0:
+            return int(value)
+    return None
+
+
+def check_count(image: Image, count: int, name: str, size: int) -> None:
+    """Raise BadImage unless an image that holds one entry does hold one; `size` is the image's in bytes."""
+    if image.count == ONE and count != 1:
+        what = "is missing" if count == 0 else f"should be alone, {count} are here"
+        raise BadImage(name, size, f"{image.message} {what}; {_AGAIN}")
