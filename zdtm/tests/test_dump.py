@@ -6,63 +6,10 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from engine.kernel import memory, proc
-
-PROGRAMS = Path(__file__).parent / "programs"
-Criu = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def criu(engine_criu: Path, tmp_path: Path) -> Criu:
-    """Runs our criu in tmp_path; output captured."""
-
-    def run(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([engine_criu, *args], capture_output=True, text=True, cwd=tmp_path, timeout=60)
-        assert not check or done.returncode == 0, done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> str:
-    (tmp_path / "images").mkdir()
-    return str(tmp_path / "images")
-
-
-@pytest.fixture
-def quiet(c_program, start):  # type: ignore[no-untyped-def]
-    """A task that can tell whether it was disturbed; ready, and asleep."""
-    process = start(c_program(PROGRAMS / "quiet.c"))
-    wait(lambda: process.log.read_bytes() == b"ready\n" and proc.Stat(process.pid).state == "S")
-    return process
-
-
-def wait(check: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-def finish(process) -> None:  # type: ignore[no-untyped-def]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 0, process.log.read_text()
-
-
-def present_pages(pid: int, path: str) -> list[int]:
-    """The present pages of a mapping, by number."""
-    vma = next(v for v in proc.smaps(pid) if v.path == path)
-    with open(f"/proc/{pid}/pagemap", "rb") as f:
-        f.seek(vma.start // memory.PAGE * 8)
-        raw = f.read((vma.end - vma.start) // memory.PAGE * 8)
-    return [i for i in range(len(raw) // 8) if raw[i * 8 + 7] & 0x80]
+from zdtm.tests.tasks import PROGRAMS, Criu, end_restored, finish, present_pages, wait
 
 
 def test_task_is_gone_after_a_dump(criu: Criu, quiet, images: str) -> None:  # type: ignore[no-untyped-def]
@@ -113,8 +60,7 @@ def test_signals_that_arrive_while_frozen_are_kept(criu: Criu, quiet, images: st
     quiet.wait()
     criu("restore", "-d", "-S", "-D", images)
     assert int(proc.status(quiet.pid)["ShdPnd"], 16) == 1 << (signal.SIGUSR1 - 1)
-    os.kill(quiet.pid, signal.SIGTERM)
-    assert os.waitpid(quiet.pid, 0)[1] == 0
+    end_restored(quiet.pid)
 
 
 def test_log_levels_and_format(criu: Criu, quiet, images: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -154,8 +100,7 @@ def test_job_of_a_shell_needs_the_option(criu: Criu, c_program, images: str, tmp
         assert "--shell-job" in criu("restore", "-d", "-D", images, check=False).stderr
         criu("restore", "-d", "-S", "-D", images, "--shell-job")
         assert proc.Stat(job.pid).sid == os.getsid(0)
-        os.kill(job.pid, signal.SIGTERM)
-        assert os.waitpid(job.pid, 0)[1] == 0
+        end_restored(job.pid)
     finally:
         job.kill()
 

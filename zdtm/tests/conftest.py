@@ -1,0 +1,5 @@
+"""Fixtures of the tests of the engine's commands."""
+
+from zdtm.tests.tasks import criu, dumped, images, quiet
+
+__all__ = ["criu", "dumped", "images", "quiet"]
