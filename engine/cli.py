@@ -86,13 +86,13 @@ def _report(log: Log, options: Options, e: EngineError) -> None:
     if isinstance(e, Bug):
         lines.append("this is a defect of the engine: please report it with the log")
     for line in lines:
-        log.error(line, depth=2)
+        log.error(line, e)
     if log.fd != 2:
         if options.command in ("dump", "restore") and not isinstance(e, Unsupported):
             log.error("Dumping FAILED." if options.command == "dump" else "Restoring FAILED.")
         err = Log(2, ERROR)
         for line in lines:
-            err.error(line, depth=2)
+            err.error(line, e)
 
 
 def script() -> None:

@@ -165,7 +165,7 @@ def _pages(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats:
     out = images.create_raw("PAGES", 1)
     try:
         runs = memory.scan_pages(pagemap, ranges, pages)
-        memory.dump_pages(pid, mem, out, runs, pages)
+        memory.dump_pages(pid, mem, out, f"{images.path}/{images.name('PAGES', 1)}", runs, pages)
     finally:
         for fd in (pagemap, mem, out):
             os.close(fd)

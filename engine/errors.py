@@ -3,7 +3,15 @@
 Layers add context (pid, object, image) by raising a more specific message `from` the cause; only `cli.py` exits.
 """
 
+import errno
 import os
+
+# What a user can do about an errno, where the call does not know better.
+_REMEDY = {
+    errno.ENOSPC: "free some space there, or use another directory",
+    errno.EROFS: "use another directory",
+    errno.EDQUOT: "free some space there, or use another directory",
+}
 
 
 class EngineError(Exception):
@@ -35,6 +43,7 @@ class KernelError(EngineError):
     """The kernel said no: the call, its decoded arguments and errno."""
 
     def __init__(self, call: str, errno_: int, what: str = "") -> None:
+        what = what or _REMEDY.get(errno_, "")
         super().__init__(f"{call}: {os.strerror(errno_)} (errno {errno_})" + (f": {what}" if what else ""))
         self.call = call
         self.errno = errno_

@@ -35,12 +35,12 @@ class Log:
                     os.fsencode(f"Warn  (engine/log.py): the log file: {e.strerror}; going on here\n") + data,
                 )
 
-    def error(self, text: str, depth: int = 1) -> None:
-        """Something failed; every line gets the caller's place."""
+    def error(self, text: str, cause: BaseException | None = None) -> None:
+        """Something failed; every line gets the place: the caller's, or where the cause was raised."""
         if self.first_error is None:
             self.first_error = text
         if self.level >= ERROR:
-            self._write(ERROR, text, _place(depth + 1))
+            self._write(ERROR, text, _raised(cause) if cause else _place(2))
 
     def warn(self, text: str) -> None:
         """Something is not as asked, and the work goes on."""
@@ -60,5 +60,15 @@ class Log:
 
 def _place(depth: int) -> str:
     frame = sys._getframe(depth)
-    name = frame.f_code.co_filename
-    return f"({name[name.rfind('engine/') :]}:{frame.f_lineno}): "
+    return _where(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _raised(e: BaseException) -> str:
+    at = e.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return _where(at.tb_frame.f_code.co_filename, at.tb_lineno) if at else ""
+
+
+def _where(name: str, line: int) -> str:
+    return f"({name[name.rfind('engine/') :]}:{line}): "

@@ -96,9 +96,9 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
         return Runs(runs, check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer"))
 
 
-def dump_pages(pid: int, mem: int, out: int, runs: Runs, stats: PageStats) -> None:
-    """Append the contents of the runs to the descriptor `out`; `mem` is /proc/PID/mem for pages it may not read."""
+def dump_pages(pid: int, mem: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:
+    """Append the contents of the runs to `out` (`name` in errors); `mem` is /proc/PID/mem for pages it may not read."""
     check(
         lib.zd_dump_pages(pid, mem, out, runs.raw, runs.count, stats.raw),
-        f"copying the pages of task {pid} into the image",
+        f"copying the pages of task {pid} into {name}",
     )
