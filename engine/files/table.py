@@ -10,7 +10,7 @@ import os
 
 from engine.errors import Unsupported
 from engine.files import kinds, regular
-from engine.files.fd import Descriptor
+from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.kernel import proc
 from engine.kernel.process import kcmp_same
 
@@ -40,7 +40,7 @@ class FileTable:
 
     def opened(self, d: Descriptor) -> tuple[int, int]:
         """(id, type) of the description behind a descriptor."""
-        key = (d.link, d.info["flags"], d.info.get("pos"), d.info.get("mnt_id"), d.info.get("ino"))
+        key = (d.link, d.flags & ~O_CLOEXEC, d.info.get("pos"), d.info.get("mnt_id"), d.info.get("ino"))
         same = self._open.setdefault(key, [])
         for other, ident in same:
             if kcmp_same(d.pid, other.pid, _KCMP_FILE, d.fd, other.fd):
