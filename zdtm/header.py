@@ -56,7 +56,7 @@ WORDS = {  # key -> the words that it may hold
     "flags": tuple(FLAGS),
     "needs": (*CPU_FEATURES, *ENGINE_FEATURES),
     "arch": ARCHITECTURES,
-    "ignore": IGNORABLE,
+    "ignore": tuple(IGNORABLE),
 }
 
 

@@ -7,7 +7,10 @@ from zdtm.observe import fds, maps, mounts, registers, task
 from zdtm.observe.proc import inner_pid, read, status_lines, threads, tree
 
 # What a case may say that it changes itself while it is looked at (key `ignore` of its header).
-IGNORABLE = ("positions",)
+IGNORABLE = {
+    "positions": "it goes on reading or writing",
+    "sigterm": "it blocks the signal that ends it, until it waits for it",
+}
 REGISTERS = " registers"
 
 
@@ -36,7 +39,7 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
             sections[f"{name} mounts"] = tuple(mounts.describe(pid))
         for tid in threads(pid):
             thread = f"{name} thread {status_lines(read(pid, f'task/{tid}/status'))['NSpid'].split()[-1]}"
-            sections[thread] = tuple(task.thread(pid, tid))
+            sections[thread] = tuple(task.thread(pid, tid, "sigterm" not in ignore))
             if registers.parked(pid, tid):
                 sections[thread + REGISTERS] = tuple(registers.describe(tid))
     return Snapshot(sections)

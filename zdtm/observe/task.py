@@ -1,6 +1,7 @@
 """What a task is, beside its memory and files: identity, credentials, signals, limits, scheduling."""
 
 import os
+import signal
 import struct
 
 from zdtm.observe.proc import PROC, inner_pid, read, stat, stat_fields, status_lines
@@ -70,13 +71,15 @@ def state(pid: int) -> list[str]:
     return lines
 
 
-def thread(pid: int, tid: int) -> list[str]:
-    """One thread: status and stat."""
+def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
+    """One thread: status and stat. Without `sigterm`, whether that is blocked is left out."""
     have = status_lines(read(pid, f"task/{tid}/status"))
     lines = []
     for name in STATUS:
         if name in have:
             value = have[name].split()[-1] if name in PID_LINES else " ".join(have[name].split())
+            if name == "SigBlk" and not sigterm:
+                value = f"{int(value, 16) & ~(1 << signal.SIGTERM - 1):016x} or SIGTERM"
             lines.append(f"{name}: {value}")
     fields = stat_fields(read(pid, f"task/{tid}/stat"))
     lines += [f"{name}: {fields[number]}" for number, name in STAT.items()]
