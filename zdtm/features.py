@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # name in a header -> flag in /proc/cpuinfo
-CPU_FEATURES = {"avx": "avx", "avx2": "avx2", "avx512": "avx512f"}
+CPU_FEATURES = {"avx": "avx", "avx2": "avx2", "avx512": "avx512f", "avx512bw": "avx512bw"}
 
 # names that `criu check --feature` answers
 ENGINE_FEATURES = (
