@@ -56,6 +56,19 @@ static long wait_for(u32 *word, u32 least, u32 *keeper)
 	}
 }
 
+static long wait_gone(u32 *word, u32 *keeper)
+{
+	for (;;) {
+		u32 seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+		if (!seen)
+			return 0;
+		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
+			return -125; /* ECANCELED */
+		futex_wait(word, seen);
+	}
+}
+
 static int is_expected(const struct op *o, long r)
 {
 	if (o->expect == EXPECT_ANY)
@@ -91,6 +104,9 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 			break;
 		case OP_WAIT:
 			r = wait_for((u32 *)a[0], (u32)a[1], keeper);
+			break;
+		case OP_GONE:
+			r = wait_gone((u32 *)a[0], keeper);
 			break;
 		case OP_PARK:
 			tell(p, STATE_PARKED);

@@ -205,9 +205,16 @@ def _run(tracee: Tracee, view: mmap.mmap, arena: Arena, program: Program) -> Non
     while status(view, arena, program)[0] == abi.STATE_RUNNING:
         if not process.futex_wait(view, at, abi.STATE_RUNNING, 20_000):
             tracee.keep_going()
-    state, pc, error = status(view, arena, program)
-    if state == abi.STATE_FAILED:
-        raise KernelError(program.failure(pc, error), -error if -4096 < error < 0 else errno.EINVAL)
+            _check(view, arena)
+    _check(view, arena)
+
+
+def _check(view: mmap.mmap, arena: Arena) -> None:
+    """Raise the failure of any program of the arena, loader threads' included."""
+    for program in arena.programs:
+        state, pc, error = status(view, arena, program)
+        if state == abi.STATE_FAILED:
+            raise KernelError(program.failure(pc, error), -error if -4096 < error < 0 else errno.EINVAL)
 
 
 def _finish(ctx: Context, task: TaskImages, tracee: Tracee, arena: Arena, room: int, view: mmap.mmap) -> None:

@@ -103,6 +103,7 @@ OP_SYSCALL = 0  # result = syscall(nr, arg...)
 OP_SPAWN = 1  # clone3(arg0, arg1); the child runs the program at arg2
 OP_ADD = 2  # add arg1 to the 32-bit word at arg0 and wake its waiters
 OP_WAIT = 3  # until the 32-bit word at arg0 is at least arg1
+OP_GONE = 5  # until the 32-bit word at arg0 is 0: a thread's CLONE_CHILD_CLEARTID
 OP_PARK = 4  # the program is done: wait on the keeper at arg0
 
 EXPECT_OK = 0  # anything but an errno

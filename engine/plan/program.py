@@ -97,6 +97,15 @@ class Program:
         """A system call whose errno is an answer like any other."""
         return self.sys(name, *args, note=note, expect=abi.EXPECT_ANY)
 
+    def spawn(self, args: int, size: int, program: Program) -> Ref:
+        """Start a task or thread: clone_args of `size` bytes at `args`; it runs `program`."""
+        shown = (args, size, program.address)
+        return self._add(Operation(abi.OP_SPAWN, "clone3", shown, abi.EXPECT_OK, 0, program.name))
+
+    def gone(self, word: int) -> None:
+        """Wait for the end of a thread whose CLONE_CHILD_CLEARTID word this is."""
+        self._add(Operation(abi.OP_GONE, "gone", (word,), abi.EXPECT_OK, 0, ""))
+
     def park(self) -> None:
         """The end: wait to be taken over."""
         self._add(Operation(abi.OP_PARK, "park", (self.arena.keeper,), abi.EXPECT_ANY, 0, ""))

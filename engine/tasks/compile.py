@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from bisect import bisect_right
 
 from engine.context import Context
@@ -13,6 +12,7 @@ from engine.images.files import Images
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
+from engine.memory import load
 from engine.memory import mm as mm_kind
 from engine.memory import vmas as vma_kind
 from engine.plan import abi
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _F_SETFD = 2
 _ALL_FDS = 0xFFFFFFFF
-_IOV_MAX = 1024
-_READ_MAX = 1 << 30  # bytes of one preadv(2); the kernel stops at 2 GiB
 PE_PARENT, PE_PRESENT = 1, 4
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 
@@ -156,8 +154,10 @@ def _memory(ctx: Context, program: Program, task: TaskImages, opener: Opener, pi
             vma_kind.plan_map(program, v, fd, v.start in filled)
         program.sys("close", fd)
     if loads:
-        pages = program.sys("pidfd_getfd", pidfd, opener.raw("PAGES", task.pages_id), 0, note="pages")
-        _plan_loads(program, loads, pages)
+        pages = exe + 1
+        source = opener.raw("PAGES", task.pages_id)
+        program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=pages, note="pages")
+        load.plan(program, [part[1:] for part in loads], pages)
         program.sys("close", pages)
     for v in mapped:
         vma_kind.plan_protect(program, v, v.start in filled)
@@ -194,44 +194,6 @@ def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int
             at += part
             offset += part
     return out
-
-
-def _plan_loads(program: Program, loads: list[tuple[int, int, int, int]], pages: Ref) -> None:
-    """preadv(2) straight to the final addresses: as many parts in one call as lie together in the image."""
-    iov: list[int] = []
-    first = last = size = 0
-    arena = program.arena
-
-    def flush() -> None:
-        if iov:
-            vector = arena.put(struct.pack(f"<{len(iov)}Q", *iov))
-            program.sys(
-                "preadv",
-                pages,
-                vector,
-                len(iov) // 2,
-                first,
-                0,
-                expect=abi.EXPECT_EQUAL,
-                want=size,
-                note=f"{size} bytes of pages",
-            )
-            iov.clear()
-
-    for _, at, part, offset in loads:
-        while part:
-            if offset != last or len(iov) >= 2 * _IOV_MAX or size >= _READ_MAX:
-                flush()
-            if not iov:
-                first, size = offset, 0
-            chunk = min(part, _READ_MAX - size)
-            iov += (at, chunk)
-            size += chunk
-            at += chunk
-            offset += chunk
-            part -= chunk
-            last = offset
-    flush()
 
 
 def _fs(program: Program, task: TaskImages, opener: Opener, pidfd: Ref) -> None:
