@@ -41,15 +41,15 @@ _SIZES: dict[str, Callable[[Any], int]] = {
 }
 
 
-def head(image: Image) -> bytes:
-    """The magic words that the image begins with, as the newest version of the format has them."""
-    words = (image.magic,) if image.head == OWN else (image.head, image.magic)
+def head(image: Image, version: int = 2) -> bytes:
+    """The magic words that the image begins with in this version of the format (1: without head magic)."""
+    words = (image.magic,) if image.head == OWN or version == 1 else (image.head, image.magic)
     return b"".join(word.to_bytes(4, "little") for word in words)
 
 
-def serialize(image: Image, entries: list[Any], payloads: list[bytes] | None = None) -> bytes:
+def serialize(image: Image, entries: list[Any], payloads: list[bytes] | None = None, version: int = 2) -> bytes:
     """The whole image. `payloads` go with the entries one by one. Raises Bug where a required field is not set."""
-    parts = [head(image)]
+    parts = [head(image, version)]
     for i, entry in enumerate(entries):
         try:
             data = entry.SerializeToString()
@@ -143,23 +143,23 @@ def _payload_end(schema: Schema, image: Image, message: Any, data: Buffer, pos: 
     return pos
 
 
-def ipc_messages(schema: Schema, payload: bytes, name: str) -> list[tuple[Any, bytes]]:
-    """The messages in the payload of an ipc_msg_entry: (ipc_msg, text without padding)."""
+def ipc_messages(schema: Schema, payload: bytes, name: str) -> list[tuple[Any, bytes, bytes]]:
+    """The messages in the payload of an ipc_msg_entry: (ipc_msg, text, padding)."""
     cls = schema.message("ipc_msg")
     messages, pos = [], 0
     while pos < len(payload):
         msg, pos = entry(schema, cls, payload, pos, name)
-        messages.append((msg, payload[pos : pos + msg.msize]))
-        pos += (msg.msize + 7) & ~7
+        after, pos = pos, pos + ((msg.msize + 7) & ~7)
+        messages.append((msg, payload[after : after + msg.msize], payload[after + msg.msize : pos]))
     return messages
 
 
-def pack_ipc_messages(messages: list[tuple[Any, bytes]]) -> bytes:
-    """The payload of an ipc_msg_entry: the reverse of `ipc_messages`."""
+def pack_ipc_messages(messages: list[tuple[Any, bytes, bytes]]) -> bytes:
+    """The payload of an ipc_msg_entry: the reverse of `ipc_messages`; padding that is b"" is made up."""
     parts = []
-    for msg, content in messages:
+    for msg, content, padding in messages:
         data = msg.SerializeToString()
-        parts += [len(data).to_bytes(4, "little"), data, content, bytes(-len(content) % 8)]
+        parts += [len(data).to_bytes(4, "little"), data, content, padding or bytes(-len(content) % 8)]
     return b"".join(parts)
 
 
