@@ -60,7 +60,7 @@ class Refused(Exception):
     """The engine's preflight says that it cannot do this yet; `reasons` are its own words."""
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__("; ".join(reasons))
+        super().__init__(" | ".join(reasons))
         self.reasons = reasons
 
 

@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--flavor", metavar="LIST", help=f"only these flavours, with commas between: {', '.join(FLAVOURS)}")
     add("--nocr", action="store_true", help="no checkpoint: is the test itself right?")
     add("--norestore", action="store_true", help="dump with --leave-running, and go on without a restore")
+    add("--as-root", action="store_true", help="run every test as root, not as the unprivileged user")
     add("--iters", type=int, default=1, metavar="N", help="rounds of dump and restore in a row (default 1)")
     add("--engine", type=Path, metavar="PATH", help="any CRIU-compatible engine (default: ours)")
     add("--dump-engine", type=Path, metavar="PATH", help="engine for dump (default: --engine)")
@@ -145,6 +146,7 @@ class CaseItem(pytest.Item):
                 places(config.rootpath),
                 rounds=config.option.iters,
                 keep=config.option.keep,
+                as_root=config.option.as_root,
             )
         except (Refused, Skipped) as reason:
             raise pytest.skip.Exception(str(reason), _use_item_location=True) from reason

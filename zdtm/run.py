@@ -114,31 +114,40 @@ def run_case(
     *,
     rounds: int = 1,
     keep: bool = False,
+    as_root: bool = False,
     label: str = "",
 ) -> None:
     """Run one item. Returns when it passed; raises CaseFailure, Refused or Skipped.
 
-    Its directory is below places.artefacts, named after the case, the flavour and the label; it stays when the
-    item failed, or with `keep`.
+    With `as_root` the test runs as root even if its header does not ask for that: some engines on some machines
+    can checkpoint only what has their own user. The item's directory is below places.artefacts, named after the
+    case, the flavour and the label; it stays when the item failed, or with `keep`.
     """
     _check_possible(case, mode, dump_engine)
     program = build_case(places.programs, case.path, case.header.cflags)
     name = "-".join(filter(None, (case.name, flavour.name, label)))
     with item_directory(places.artefacts, name) as directory:
+        tree = Tree(directory, flavour, as_root or case.as_root)
+        run = Run(case, flavour, dump_engine, restore_engine, directory, tree)
+        kept = True  # whatever goes wrong
         try:
-            _run(case, flavour, mode, dump_engine, restore_engine, directory, program, places, rounds)
+            _run(run, mode, rounds, program, places.programs)
+            kept = keep
         except CaseFailure as failure:
             failure.artefacts = directory
-            _tidy(directory)
             raise
-        except (Refused, Skipped):
-            if not keep:
+        except Skipped:
+            kept = keep
+            raise
+        except Refused as refused:
+            kept = keep
+            # As the test would say it: the same on every machine.
+            raise Refused(tuple(r.replace(str(directory), "") for r in refused.reasons)) from None
+        finally:
+            if kept:
+                _tidy(directory)
+            else:
                 remove(directory)
-            raise
-        if keep:
-            _tidy(directory)
-        else:
-            remove(directory)
 
 
 def _check_possible(case: Case, mode: Mode, engine: Engine) -> None:
@@ -155,25 +164,15 @@ def _check_possible(case: Case, mode: Mode, engine: Engine) -> None:
                 raise Skipped(f"this kernel or engine has no {feature}")
 
 
-def _run(
-    case: Case,
-    flavour: Flavour,
-    mode: Mode,
-    dump_engine: Engine,
-    restore_engine: Engine,
-    directory: Path,
-    program: Path,
-    places: Places,
-    rounds: int,
-) -> None:
+def _run(run: Run, mode: Mode, rounds: int, program: Path, cache: Path) -> None:
+    directory = run.directory
     (directory / "tmp").mkdir()
     os.chmod(directory, 0o755)
     machine = leftovers.look(directory)
     failure: CaseFailure | Refused | Skipped | None = None
     with adopting_orphans() as others:
-        run = Run(case, flavour, dump_engine, restore_engine, directory, Tree(directory, flavour, case.as_root))
         try:
-            run.tree.start(program, case.header.args, places.programs, run.seconds)
+            run.tree.start(program, run.case.header.args, cache, run.seconds)
             _rounds(run, mode, rounds)
             run.tree.finish(run.seconds)
         except (CaseFailure, Refused, Skipped) as error:
@@ -200,9 +199,11 @@ def _rounds(run: Run, mode: Mode, rounds: int) -> None:
         except Refused:
             if not alive(run.tree.root_pid):
                 raise  # by a restore
-            _runs_on(run, before)
+            # A refused dump leaves the tree as it was: the same to look at, and with a test that passes.
+            run.compare(before)
             if "crfail" in run.case.header.flags:
                 return
+            run.tree.finish(run.seconds)
             raise
         except EngineFailed:
             if "crfail" in run.case.header.flags and alive(run.tree.root_pid):
@@ -212,13 +213,6 @@ def _rounds(run: Run, mode: Mode, rounds: int) -> None:
         if "crfail" in run.case.header.flags:
             raise EngineFailed("the dump of this case has to be refused, and was not")
         run.compare(before)
-
-
-def _runs_on(run: Run, before: snapshot.Snapshot) -> None:
-    """A refused dump leaves the tree as it was: the same to look at, and with a test that passes."""
-    run.compare(before)
-    if "crfail" not in run.case.header.flags:
-        run.tree.finish(run.seconds)
 
 
 def _asleep(pid: int) -> bool:

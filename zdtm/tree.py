@@ -5,6 +5,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +74,8 @@ class Tree:
 
     def finish(self, seconds: float) -> None:
         """Tell the test to check itself, and wait for its end and verdict. Raises CheckFailed or Skipped."""
-        os.kill(self.test_pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended before: the verdict says why
+            os.kill(self.test_pid, signal.SIGTERM)
         status = reap(self.root_pid, seconds)
         if status is None:
             raise CheckFailed(f"it did not end within {seconds:.0f} s of SIGTERM", self.log())
@@ -148,7 +150,8 @@ class Tree:
             cwd="/",
             timeout=30,
         )
-        if done.returncode != 0:
+        # Read to the end, that is until /init has opened its own log: what went wrong before stands here.
+        if done.returncode != 0 or done.stderr:
             raise HarnessProblem("the namespaces could not be made", done.stderr)
         self.root_pid = int(done.stdout)
 

@@ -83,7 +83,7 @@ def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
             lines.append(f"{name}: {value}")
     fields = stat_fields(read(pid, f"task/{tid}/stat"))
     lines += [f"{name}: {fields[number]}" for number, name in STAT.items()]
-    return lines
+    return [*lines, f"stopped: {'yes' if fields[3] in 'Tt' else 'no'}"]
 
 
 def _file(pid: int, name: str) -> str:
