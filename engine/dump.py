@@ -117,6 +117,7 @@ def _collect(ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma]
     if ctx.arch.is_compat(regs):
         raise Unsupported([f"pid {pid}: 32-bit tasks are not supported yet"])
     core.mtype = ctx.arch.MARCH
+    ctx.arch.dump_areas(core, tracee)
     ctx.arch.dump_registers(core, regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
 
     arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in vmas], _ARENA_MAX))
@@ -157,7 +158,9 @@ def _pages(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats:
     pid = task.pid
     clock = Clock()
     ranges = [
-        (v.start, v.end, memory.WHOLE if v.status & vma_kind.VDSO else 0) for v in task.mm.vmas if vma_kind.has_pages(v)
+        (v.start, v.end, memory.WHOLE if v.status & vma_kind.VDSO else memory.LAZY * vma_kind.can_be_lazy(v))
+        for v in task.mm.vmas
+        if vma_kind.has_pages(v)
     ]
     pages = memory.PageStats()
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -170,8 +173,9 @@ def _pages(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats:
         for fd in (pagemap, mem, out):
             os.close(fd)
     new = ctx.schema.message("pagemap_entry")
-    for start, count in runs:
-        task.pagemap.append(new(vaddr=start, compat_nr_pages=0, flags=PE_PRESENT, nr_pages=count))
+    for start, count, flags in runs:
+        how = PE_PRESENT | (PE_LAZY if flags & memory.LAZY else 0)
+        task.pagemap.append(new(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count))
     stats.pages_scanned = pages.scanned
     stats.pages_written = pages.written
     stats.memdump = clock.total()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from engine.kernel.ptrace import Tracee
+    from engine.plan.program import Program
+
     Component = Callable[[int], tuple[int, int] | None]
 
 NAME = "x86_64"
@@ -70,6 +73,8 @@ _COMPONENTS = (
 _ELEMENTS = {"ymmh_space": 64, "opmask_reg": 8, "zmm_upper": 64, "hi16_zmm": 128}
 _LEGACY = struct.Struct("<HHHHQQII32I64I12I")  # the FXSAVE area up to the software-reserved bytes
 _XSTATE_BV = 512
+_TLS_ENTRIES = (12, 13, 14)  # GDT_ENTRY_TLS_MIN and on (asm/segment.h)
+_USER_DESC = struct.Struct("<IIII")
 
 _ERESTART = range(-514, -511)  # ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
 _ERESTART_RESTARTBLOCK = -516
@@ -170,6 +175,7 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
     if len(state) < _XSTATE_BV + 64:
         return
     xsave = fp.xsave
+    xsave.cet.cet = xsave.cet.ssp = 0  # no shadow stack: a task that has one is refused
     xsave.xstate_bv = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
     for number, field, size in _COMPONENTS:
         where = component(number)
@@ -179,6 +185,35 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
         count = count or _ELEMENTS.get(field, 0)
         raw = bytes(raw) + bytes(max(0, count * size - len(raw)))
         getattr(xsave, field).extend(struct.unpack_from(f"<{count}{'Q' if size == 8 else 'I'}", raw))
+
+
+def dump_areas(core: Any, tracee: Tracee) -> None:
+    """Fill core.thread_info.tls: the thread's GDT entries (set_thread_area(2)), used or not."""
+    for number in _TLS_ENTRIES:
+        entry, base, limit, bits = _USER_DESC.unpack(tracee.thread_area(number))
+        core.thread_info.tls.add(
+            entry_number=entry,
+            base_addr=base,
+            limit=limit,
+            seg_32bit=bits & 1,
+            contents_l=bits >> 1 & 1,
+            contents_h=bits >> 2 & 1,
+            read_exec_only=bits >> 3 & 1,
+            limit_in_pages=bits >> 4 & 1,
+            seg_not_present=bits >> 5 & 1,
+            usable=bits >> 6 & 1,
+        )
+
+
+def plan_areas(program: Program, core: Any) -> None:
+    """Set the GDT entries that were in use."""
+    for d in core.thread_info.tls:
+        if d.seg_not_present and not d.usable and not d.base_addr and not d.limit:
+            continue
+        bits = d.seg_32bit | d.contents_l << 1 | d.contents_h << 2 | d.read_exec_only << 3
+        bits |= d.limit_in_pages << 4 | d.seg_not_present << 5 | d.usable << 6
+        raw = _USER_DESC.pack(d.entry_number, d.base_addr, d.limit, bits)
+        program.sys("set_thread_area", program.arena.put(raw), note=f"GDT entry {d.entry_number}")
 
 
 def general_of(core: Any) -> bytes:

@@ -55,10 +55,10 @@ def dump(entry: Any, d: Descriptor) -> None:
     _fill(entry, d.path, d.link, d.flags & ~O_CLOEXEC, int(d.info["pos"]), d.stat)
 
 
-def dump_path(entry: Any, where: str, name: str, flags: int) -> None:
+def dump_path(entry: Any, where: str, name: str) -> None:
     """Fill a file_entry for a file that is mapped, executed or a working directory."""
     check_path(where, name, where)
-    _fill(entry, where, name, flags, 0, os.stat(where))
+    _fill(entry, where, name, os.O_RDONLY, 0, os.stat(where))
 
 
 def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_result) -> None:
@@ -71,7 +71,8 @@ def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_r
         setattr(reg.fown, field, 0)
     reg.name = name
     reg.mode = st.st_mode
-    if stat.S_ISREG(st.st_mode):
+    # what is only written, a log say, may have grown by the time of the restore
+    if stat.S_ISREG(st.st_mode) and flags & os.O_ACCMODE != os.O_WRONLY:
         reg.size = st.st_size
         reg.build_id.extend(_build_id(where))
 
@@ -115,11 +116,11 @@ def _find_note(notes: bytes) -> list[int]:
     return []
 
 
-def open_again(entry: Any, image: str) -> int:
-    """Open the file of a file_entry as it was: flags, offset; an error names it when it is not the same."""
+def open_again(entry: Any, image: str, flags: int | None = None) -> int:
+    """Open the file of a file_entry as it was: flags (unless others are given), offset; an error names it when it is not the same."""
     reg = entry.reg
     try:
-        fd = os.open(reg.name, reg.flags & ~_ONCE | O_CLOEXEC)
+        fd = os.open(reg.name, (reg.flags if flags is None else flags) & ~_ONCE | O_CLOEXEC)
     except OSError as e:
         raise EngineError(f"cannot open {reg.name} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:

@@ -7,6 +7,7 @@ working directory have entries of their own, like in CRIU's images.
 from __future__ import annotations
 
 import os
+import stat
 
 from engine.errors import Unsupported
 from engine.files import kinds, regular
@@ -29,7 +30,7 @@ class FileTable:
     def __init__(self, message: Any) -> None:
         self.message = message  # the schema's accessor
         self.entries: list[Any] = []
-        self._paths: dict[tuple[str, int], int] = {}
+        self._paths: dict[str, int] = {}
         self._open: dict[tuple[object, ...], list[tuple[Descriptor, int]]] = {}
 
     def _new(self) -> Any:
@@ -50,22 +51,32 @@ class FileTable:
         same.append((d, entry.id))
         return entry.id, entry.type
 
-    def path(self, pid: int, link: str, flags: int = 0) -> int:
+    def path(self, pid: int, link: str) -> int:
         """The id of a file that /proc/PID/`link` names: exe, cwd, root or a mapping of map_files."""
         where = f"/proc/{pid}/{link}"
         name = os.readlink(where)
-        known = self._paths.get((name, flags))
+        known = self._paths.get(name)
         if known:
             return known
         entry = self._new()
-        regular.dump_path(entry, where, name, flags)
-        self._paths[name, flags] = entry.id
+        regular.dump_path(entry, where, name)
+        self._paths[name] = entry.id
         return int(entry.id)
 
-    def mapped(self, pid: int, vma: proc.Vma, flags: int) -> int:
-        """The id of a mapped file."""
-        known = self._paths.get((vma.path, flags))
-        return known or self.path(pid, f"map_files/{vma.start:x}-{vma.end:x}", flags)
+    def mapped(self, pid: int, vma: proc.Vma) -> int:
+        """The id of a mapped file; how it is open for the mapping is in the vma_entry (mapped_flags)."""
+        known = self._paths.get(vma.path)
+        return known or self.path(pid, _map_link(vma))
+
+
+def mapped_flags(pid: int, vma: proc.Vma) -> int:
+    """O_RDWR or O_RDONLY: how the mapped file is open (the link's mode, proc_pid_map_files(5))."""
+    mode = os.lstat(f"/proc/{pid}/{_map_link(vma)}").st_mode
+    return os.O_RDWR if mode & stat.S_IWUSR else os.O_RDONLY
+
+
+def _map_link(vma: proc.Vma) -> str:
+    return f"map_files/{vma.start:x}-{vma.end:x}"
 
 
 def blockers(pid: int) -> list[str]:

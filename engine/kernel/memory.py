@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 WHOLE = 1  # flag of a range: take every page, changed or not
+LAZY = 2  # flag of a range, handed on to its runs
 
 
 class PageStats:
@@ -48,11 +49,11 @@ class Runs:
         self.raw = raw
         self.count = count
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """(address, pages) of each run."""
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """(address, pages, flags of the range) of each run."""
         raw = self.raw
         for i in range(self.count):
-            yield raw[i].start, raw[i].pages
+            yield raw[i].start, raw[i].pages, raw[i].flags
 
 
 def read(pid: int, addr: int, size: int) -> bytes:

@@ -136,6 +136,15 @@ class Tracee:
             f"ptrace(PTRACE_SETREGSET, {self.pid}, {kind:#x})",
         )
 
+    def thread_area(self, entry: int) -> bytes:
+        """One of the thread's GDT entries: struct user_desc (asm/ldt.h). x86 only."""
+        buf = bytearray(16)
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_GET_THREAD_AREA, self.pid, entry, ffi.from_buffer(buf)),
+            f"ptrace(PTRACE_GET_THREAD_AREA, {self.pid}, {entry})",
+        )
+        return bytes(buf)
+
     def sigmask(self) -> int:
         """The blocked signals, bit n-1 for signal n."""
         buf = bytearray(8)

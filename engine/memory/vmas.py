@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.files.table import FileTable
+from engine.files.table import FileTable, mapped_flags
 from engine.kernel import proc
 from engine.kernel.uapi import mman as mm
 from engine.plan import abi
@@ -37,7 +37,7 @@ _ADVICE = {
 }
 # Flags that say what the mapping is, or that come by themselves.
 _KNOWN = {
-    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "sd", "dp", "ss"],
+    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "sd", "dp"],
     *_ADVICE,
     "de",
     "io",
@@ -51,6 +51,7 @@ _REFUSED = {
     "sf": "mapped synchronously (DAX)",
     "sl": "sealed (mseal)",
     "gu": "guard regions",
+    "ss": "a shadow stack",
 }
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
@@ -115,9 +116,8 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             continue
         if v.ino:
             last.pgoff = v.pgoff
-            writable = v.shared and "mw" in v.flags
-            last.fdflags = 2 if writable else 0
-            last.shmid = files.mapped(pid, v, 2 if writable else 0)
+            last.fdflags = mapped_flags(pid, v)
+            last.shmid = files.mapped(pid, v)
             last.flags = mm.MAP_SHARED if v.shared else mm.MAP_PRIVATE
             last.status = REGULAR | (FILE_SHARED if v.shared else FILE_PRIVATE)
         elif brk[0] <= v.start and v.end <= (brk[1] + 4095 & ~4095) and brk[1] > brk[0]:
@@ -138,6 +138,12 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
 def has_pages(vma: Any) -> bool:
     """Can the mapping hold pages of the task's own, which are in the pages image?"""
     return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
+
+
+def can_be_lazy(vma: Any) -> bool:
+    """May a restore bring the mapping's pages later, when they are touched? Only marked: lazy restore is to come."""
+    special = VDSO | VVAR | VSYSCALL
+    return bool(vma.status & ANON_PRIVATE) and not vma.status & special and not vma.flags & mm.MAP_LOCKED
 
 
 def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool) -> None:

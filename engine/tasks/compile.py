@@ -107,6 +107,7 @@ def compile_task(
     _memory(ctx, program, task, opener, pidfd)
     _fs(program, task, opener, pidfd)
     _fds(program, task, opener, pidfd)
+    ctx.arch.plan_areas(program, task.core)
     timers.plan(program, task.core)
     own = proc.status(os.getpid())
     signals.plan(program, task.core, task.pid, int(own["SigIgn"], 16))
@@ -142,14 +143,14 @@ def _memory(ctx: Context, program: Program, task: TaskImages, opener: Opener, pi
     mapped = [v for v in task.mm.vmas if not v.status & (vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL)]
     loads = _loads(task, mapped)
     filled = {start for start, _, _, _ in loads}
-    by_file: dict[int, list[Any]] = {}
+    by_file: dict[tuple[int, int], list[Any]] = {}
     for v in mapped:
         if v.status & (vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED):
-            by_file.setdefault(v.shmid, []).append(v)
+            by_file.setdefault((v.shmid, v.fdflags), []).append(v)
         else:
             vma_kind.plan_map(program, v, -1, v.start in filled)
-    for ident, group in by_file.items():
-        fd = program.sys("pidfd_getfd", pidfd, opener.file(ident), 0, note=opener.name(ident))
+    for (ident, flags), group in by_file.items():
+        fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
         for v in group:
             vma_kind.plan_map(program, v, fd, v.start in filled)
         program.sys("close", fd)

@@ -44,7 +44,7 @@ def dump(core: Any, mm: Any, q: Questions, asked: dict[str, Any], pid: int, stat
     tc.personality = int(proc.read_text(f"/proc/{pid}/personality"), 16)
     tc.flags = stat[9]
     tc.comm = thread.comm = stat.comm
-    tc.cg_set = thread.cg_set = 1
+    thread.cg_set = 1
     tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
     tc.oom_score_adj = _number(pid, "oom_score_adj", 0)
     tc.child_subreaper = bool(q.word(asked["subreaper"], 4))

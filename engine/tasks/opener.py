@@ -23,19 +23,23 @@ class Opener:
         self._images = images
         self._files = files
         self._dry = dry
-        self._fds: dict[int | str, int] = {}
+        self._fds: dict[object, int] = {}
 
-    def file(self, ident: int) -> int:
-        """The opener's descriptor of a file; BadImage for an id that files.img lacks, EngineError if it cannot be."""
-        if ident not in self._fds:
+    def file(self, ident: int, flags: int | None = None) -> int:
+        """The opener's descriptor of a file; BadImage for an id that files.img lacks, EngineError if it cannot be.
+
+        With `flags` (of open(2)) it is another description of the same file, as mappings need it.
+        """
+        key = (ident, flags)
+        if key not in self._fds:
             entry = self._files.get(ident)
             if entry is None:
                 raise BadImage("files.img", 0, f"file {ident:#x} is used by the task but is not in it; dump again")
             kind = kinds.by_type(entry.type)
             if kind is None:
                 raise BadImage("files.img", 0, f"file {ident:#x} has type {entry.type}")
-            self._fds[ident] = -1 if self._dry else kind.open_again(entry, "files.img")
-        return self._fds[ident]
+            self._fds[key] = -1 if self._dry else kind.open_again(entry, "files.img", flags)
+        return self._fds[key]
 
     def raw(self, kind: str, ident: int) -> int:
         """A descriptor of a raw image."""

@@ -34,7 +34,7 @@ def dump(core: Any, q: Questions, asked: tuple[int, int], tracee: Tracee) -> Non
     actions, stack = asked
     for i in range(len(_SETTABLE)):
         handler, flags, restorer, mask = _ACTION.unpack(q.bytes(actions + i * _ACTION.size, _ACTION.size))
-        core.tc.sigactions.add(sigaction=handler, flags=flags, restorer=restorer, mask=mask, mask_extended=0)
+        core.tc.sigactions.add(sigaction=handler, flags=flags, restorer=restorer, mask=mask, compat_sigaction=False)
     sp, flags, _, size = _STACK.unpack(q.bytes(stack, _STACK.size))
     core.thread_core.sas.ss_sp = sp
     core.thread_core.sas.ss_size = size

@@ -112,18 +112,19 @@ def test_zombie_with_the_pid_is_waited_for(engine_criu: Path, dumped, images: st
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "mode"])
 def test_changed_file_fails_and_leaves_nothing(criu: Criu, dumped, images: str, tmp_path: Path, damage: str) -> None:  # type: ignore[no-untyped-def]
-    log = dumped.log
+    log, program = dumped.log, Path(dumped.args[0])
     if damage == "gone":
         log.rename(tmp_path / "elsewhere")
     elif damage == "shorter":
-        log.write_bytes(b"r")
+        program.write_bytes(program.read_bytes()[:-1])
     else:
         log.chmod(0o640)
+    named = program if damage == "shorter" else log
     before = sorted(os.listdir(images))
     done = criu("restore", "-d", "-D", images, "--pidfile", str(tmp_path / "pid"), check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert str(log) in done.stderr
+    assert str(named) in done.stderr
     assert not os.path.exists(f"/proc/{dumped.pid}")
     assert not (tmp_path / "pid").exists()
     assert sorted(os.listdir(images)) == before

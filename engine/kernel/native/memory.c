@@ -61,24 +61,25 @@ long zd_write_memory(int pid, unsigned long addr, const void *buf, unsigned long
 	return r < 0 ? -errno : r;
 }
 
-static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long start, unsigned long end)
+static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long start, unsigned long end,
+		    unsigned flags)
 {
 	unsigned long pages = (end - start) / PAGE;
 
-	if (n && runs[n - 1].start + runs[n - 1].pages * PAGE == start) {
+	if (n && runs[n - 1].flags == flags && runs[n - 1].start + runs[n - 1].pages * PAGE == start) {
 		runs[n - 1].pages += pages;
 		return n;
 	}
 	if ((unsigned long)n == max)
 		return -ENOSPC;
-	runs[n] = (struct zd_run){start, pages};
+	runs[n] = (struct zd_run){start, pages, flags};
 	return n + 1;
 }
 
 /*
  * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page nor a
  * file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in the order of
- * the ranges; runs that touch are one.
+ * the ranges; runs that touch are one where the flags agree.
  */
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs, unsigned max,
 		   struct zd_pages *stats)
@@ -92,7 +93,7 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 
 		stats->scanned += (ranges[i].end - ranges[i].start) / PAGE;
 		if (ranges[i].flags & 1) {
-			n = add_run(runs, n, max, at, ranges[i].end);
+			n = add_run(runs, n, max, at, ranges[i].end, ranges[i].flags);
 			if (n < 0)
 				return n;
 			continue;
@@ -114,7 +115,7 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 			if (got < 0)
 				return -errno;
 			for (int j = 0; j < got; j++) {
-				n = add_run(runs, n, max, found[j].start, found[j].end);
+				n = add_run(runs, n, max, found[j].start, found[j].end, ranges[i].flags);
 				if (n < 0)
 					return n;
 			}

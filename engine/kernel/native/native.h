@@ -34,6 +34,7 @@ struct zd_range {
 struct zd_run {
 	unsigned long start;
 	unsigned long pages;
+	unsigned long flags;
 };
 struct zd_pages {
 	long long scanned;

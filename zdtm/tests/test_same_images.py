@@ -1,0 +1,182 @@
+"""Our images and the peer's of the same process: the same files, entries, fields and values.
+
+What differs is listed here and explained in docs/images.md; anything else is a failure.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.context import Schema
+from engine.images.files import Images
+from zdtm.tests.tasks import Criu, finish
+
+SOURCE = """
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static void handler(int sig)
+{
+}
+
+int main(void)
+{
+    struct sigaction act = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK};
+    stack_t stack = {.ss_sp = malloc(65536), .ss_size = 65536};
+    struct itimerval timer = {{1000, 0}, {5000, 0}};
+    sigset_t mask;
+    char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = open("file", O_RDWR | O_CREAT | O_APPEND, 0600);
+
+    memset(p, 7, 1 << 19);
+    mprotect(p + 8192, 4096, PROT_READ);
+    mprotect(p + 16384, 4096, PROT_NONE);
+    madvise(p + (1 << 18), 4096, MADV_DONTFORK);
+    mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, fd, 0);
+    write(fd, "0123456789", 10);
+    dup2(fd, 100);
+    fcntl(100, F_SETFD, FD_CLOEXEC);
+    open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &act, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    raise(SIGUSR2);
+    setitimer(ITIMER_VIRTUAL, &timer, NULL);
+    umask(027);
+    prctl(PR_SET_NAME, "a name");
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    setpriority(PRIO_PROCESS, 0, 3);
+    puts("ready");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+
+# Field paths whose values may differ, and why.
+DIFFERENT = {
+    "INVENTORY.dump_criu_run_id": "a random id of the run",
+    "TIMENS.monotonic.tv_sec": "the time of the dump",
+    "TIMENS.monotonic.tv_nsec": "the time of the dump",
+    "TIMENS.boottime.tv_sec": "the time of the dump",
+    "TIMENS.boottime.tv_nsec": "the time of the dump",
+    "CORE.tc.timers.virt.vsec": "what is left of a timer",
+    "CORE.tc.timers.virt.vusec": "what is left of a timer",
+}
+
+
+def fields(prefix: str, message: Any) -> dict[str, list[Any]]:
+    """Every field that is set, by its path, with the values in order."""
+    out: dict[str, list[Any]] = {}
+    for field, value in message.ListFields():
+        path = f"{prefix}.{field.name}"
+        for v in value if field.is_repeated else [value]:
+            if field.type == field.TYPE_MESSAGE:
+                out.setdefault(path, []).append("message")
+                for key, values in fields(path, v).items():
+                    out.setdefault(key, []).extend(values)
+            else:
+                out.setdefault(path, []).append(v)
+    return out
+
+
+def contents(directory: Path, pid: int) -> dict[str, list[Any]]:
+    """All fields of all images of a dump."""
+    images = Images.open(Schema(), str(directory))
+    out: dict[str, list[Any]] = {}
+    kinds: list[tuple[str, tuple[int, ...]]] = [(k, (pid,)) for k in ("CORE", "MM", "FS", "IDS")]
+    kinds += [("INVENTORY", ()), ("PSTREE", ()), ("FILES", ()), ("FDINFO", (2,)), ("SECCOMP", ()), ("TIMENS", (0,))]
+    messages = [(kind, m) for kind, ids in kinds for m in images.read(kind, *ids)]
+    head, pagemap = images.read_pagemap("PAGEMAP", pid)
+    # the order of pagemap entries is the dumper's own: each says where its pages go
+    messages += [("PAGEMAP", m) for m in [head, *sorted(pagemap, key=lambda e: int(e.vaddr))]]
+    for kind, message in messages:
+        for key, values in fields(kind, message).items():
+            out.setdefault(key, []).extend(values)
+    return out
+
+
+@pytest.fixture
+def both(criu: Criu, peer_criu: Path, c_program, start, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """One process, dumped by the peer and by us; it runs on in between."""
+    process = start(c_program(SOURCE, "-Wno-unused-result", "-Wno-unused-parameter"))
+    while process.log.read_bytes() != b"ready\n":
+        assert process.poll() is None
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for directory in (ours, theirs):
+        directory.mkdir()
+    args = ("dump", "-R", "-t", str(process.pid), "-D")
+    done = subprocess.run([peer_criu, *args, theirs, "-o", "dump.log", "-v4"])
+    assert done.returncode == 0, (theirs / "dump.log").read_text()
+    criu(*args, str(ours))
+    return process, ours, theirs
+
+
+def test_same_files(both) -> None:  # type: ignore[no-untyped-def]
+    _, ours, theirs = both
+    names = {p.name for p in theirs.iterdir() if p.name != "dump.log"}
+    assert {p.name for p in ours.iterdir()} == names
+
+
+def test_same_fields_and_values(both) -> None:  # type: ignore[no-untyped-def]
+    process, ours, theirs = both
+    a, b = contents(ours, process.pid), contents(theirs, process.pid)
+    differing = {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)} - DIFFERENT.keys()
+    assert not {key: (a.get(key), b.get(key)) for key in differing}
+
+
+def test_same_pages(both) -> None:  # type: ignore[no-untyped-def]
+    """Contents page by page, wherever in the pages image they are."""
+    process, ours, theirs = both
+
+    def pages(directory: Path) -> dict[int, bytes]:
+        images = Images.open(Schema(), str(directory))
+        head, entries = images.read_pagemap("PAGEMAP", process.pid)
+        data = (directory / f"pages-{head.pages_id}.img").read_bytes()
+        out, at = {}, 0
+        for e in entries:
+            for i in range(e.nr_pages):
+                out[e.vaddr + i * 4096] = data[at : at + 4096]
+                at += 4096
+        assert at == len(data)
+        return out
+
+    a, b = pages(ours), pages(theirs)
+    assert a.keys() == b.keys()
+    stack = {address for address in a if a[address] != b[address]}
+    assert not stack
+
+
+def test_sleep_is_an_extension(criu: Criu, c_program, start, images: str) -> None:  # type: ignore[no-untyped-def]
+    """The one field that CRIU does not have: what is left of an interrupted sleep."""
+    process = start(c_program("#include <unistd.h>\nint main(void) { sleep(100); return 0; }\n"))
+    while "S" not in Path(f"/proc/{process.pid}/status").read_text().split("State:")[1][:3]:
+        pass
+    criu("dump", "-R", "-t", str(process.pid), "-D", images)
+    core = Images.open(Schema(), images).read_one("CORE", process.pid)
+    assert 95e9 < core.thread_core.restart.left_ns <= 100e9
+    assert core.thread_info.gpregs.ax == 2**64 - 4  # -EINTR, for readers that do not know the extension
+
+
+def test_peer_reads_what_we_add(peer_criu: Path, criu: Criu, quiet, images: str) -> None:  # type: ignore[no-untyped-def]
+    criu("dump", "-R", "-t", str(quiet.pid), "-D", images)
+    finish(quiet)
+    done = subprocess.run([peer_criu, "restore", "-d", "-D", images, "-o", "restore.log"])
+    assert done.returncode == 0, (Path(images) / "restore.log").read_text()
+    subprocess.run(["kill", "-KILL", str(quiet.pid)], check=True)
