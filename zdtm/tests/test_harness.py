@@ -375,6 +375,7 @@ def test_skips_are_held_against_the_list(project: Project) -> None:
     start = '#include "zdtm.h"\nint main(int argc, char **argv)\n'
     project.case("skips", f'{start} {{ test_init(argc, argv); skip("pid %d is unlucky", 13); }}', "host ns")
     project.case("fine")
+    project.case("elsewhere", more="arch: s390x")
     listed = project.root / "skips.txt"
     listed.write_text("# why\n")
     arguments = ("--nocr", "--expected-skips", str(listed))
@@ -382,6 +383,7 @@ def test_skips_are_held_against_the_list(project: Project) -> None:
     assert result.status == 1
     assert "static/skips.c::ns skips and is not listed: pid N is unlucky" in result.printed
     assert "2 pid N is unlucky" in result.printed
+    assert "elsewhere.c::host skips and" not in result.printed
     assert project.run(*arguments, "--write-expected-skips").status == 0
     line = "static/skips.c::{}: pid N is unlucky\n"
     assert listed.read_text() == "# why\n" + line.format("host") + line.format("ns")
