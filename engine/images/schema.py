@@ -183,6 +183,8 @@ def _split(data: bytes) -> list[tuple[str, bytes]]:
             if data[pos] < 128:
                 break
         file = data[pos + 1 : pos + 1 + size]
+        if len(file) != size:
+            raise IndexError("cut short")
         files.append((file[2 : 2 + file[1]].decode(), file))
         pos += 1 + size
     return files

@@ -139,7 +139,7 @@ class Image:
             number = int(text, 16 if conversion[0] == "x" else 10)
         except ValueError:
             return None
-        return (number,) if self.pattern % number == name else None
+        return (number,) if number >= 0 and self.pattern % number == name else None
 
 
 IMAGES: dict[str, Image] = {row[0]: Image(*row) for row in _ROWS}
