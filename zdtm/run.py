@@ -97,7 +97,6 @@ class Run:
             return True if not snapshot.difference(before, after) else None
 
         if not poll(same, SETTLE):
-            (self.directory / "before.txt").write_text(before.text(), errors="surrogateescape")
             (self.directory / "after.txt").write_text(after.text(), errors="surrogateescape")
             difference = snapshot.difference(before, after)
             (self.directory / "difference.txt").write_text(difference + "\n", errors="surrogateescape")
@@ -192,6 +191,7 @@ def _rounds(run: Run, mode: Mode, rounds: int) -> None:
         return
     poll(lambda: True if _asleep(run.tree.test_pid) else None, PARK)
     before = run.look()
+    (run.directory / "before.txt").write_text(before.text(), errors="surrogateescape")
     for run.number in range(1, rounds + 1):
         try:
             for step in mode.round:

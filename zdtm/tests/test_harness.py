@@ -287,7 +287,20 @@ def test_engines_that_fail(project: Project, name: str) -> None:
     assert not strays, strays
 
 
+SET_REGISTERS = """
+import os, sys
+from ptrace.binding import ptrace_attach, ptrace_detach, ptrace_getregs, ptrace_setregs
+pid = int(sys.argv[1])
+ptrace_attach(pid)
+os.waitpid(pid, 0)
+registers = ptrace_getregs(pid)
+registers.r12 = 0x77
+ptrace_setregs(pid, registers)
+ptrace_detach(pid)
+"""
+
 CHANGES = {
+    f"{sys.executable} -c {shlex.quote(SET_REGISTERS)} $pid": "+r12=77",
     "echo 7 >/proc/$pid/oom_score_adj": "+oom_score_adj: 7",
     "prlimit --pid $pid --nofile=100:100": "+limit: Max open files 100 100 files",
     "renice -n 5 -p $pid >&2": "+nice: 5",
@@ -296,7 +309,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: CHANGES[change])
 def test_a_changed_tree_is_noticed(project: Project, change: str) -> None:
     project.case("one", more="timeout: 10")
     script = f"""
