@@ -145,16 +145,15 @@ class Image:
 IMAGES: dict[str, Image] = {row[0]: Image(*row) for row in _ROWS}
 
 
-def by_name(name: str) -> tuple[Image, tuple[int | str, ...]] | None:
-    """The image that a file of this name holds, and the ids in the name; None for a name that is no image's.
+# By what stands before the id, "core-", or by the whole name. Of kinds that share a name the first one is meant.
+_BY_PREFIX = {image.pattern.partition("%")[0]: image for image in reversed(IMAGES.values())}
 
-    Of kinds that share a name the first of the table is meant: the others are of long ago.
-    """
-    for image in IMAGES.values():
-        ids = image.ids(name)
-        if ids is not None:
-            return image, ids
-    return None
+
+def by_name(name: str) -> tuple[Image, tuple[int | str, ...]] | None:
+    """The image that a file of this name holds, and the ids in the name; None for a name that is no image's."""
+    image = _BY_PREFIX.get(name) or _BY_PREFIX.get(name[: name.rfind("-") + 1])
+    ids = image.ids(name) if image else None
+    return (image, ids) if image and ids is not None else None
 
 
 def by_magic(magic: int) -> Image | None:

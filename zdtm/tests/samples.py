@@ -74,7 +74,7 @@ def sample(schema: Schema, kind: str, index: int = 0) -> list[tuple[Any, bytes]]
         if kind == "INVENTORY":
             entry.img_version = 2
         return [(entry, b""), *([(fill(schema.message(image.message)(), 7), b"")] if image.count == MANY else [])]
-    for field, value in {"bytes": 3, "length": 4, "inq_len": 2, "outq_len": 3, "size": 6, "nsems": 3}.items():
+    for field, value in {"bytes": 3, "length": 4, "inq_len": 2, "outq_len": 3, "size": 3, "nsems": 3}.items():
         if field in entry.DESCRIPTOR.fields_by_name:
             setattr(entry, field, value)
     if image.payload == "map":
@@ -83,11 +83,9 @@ def sample(schema: Schema, kind: str, index: int = 0) -> list[tuple[Any, bytes]]
         entry.in_pagemaps = False
     size = wire.payload_size(image, entry)
     assert size
-    payload = (
-        bytes(range(1, 1 + size))
-        if image.payload not in ("sem", "shm")
-        else bytes([1, 2, 3, 4, 5, 6]) + bytes(size - 6)
-    )
+    # Padded to 4 and to 8 bytes.
+    padded = {"shm": b"\1\2\3\0", "sem": b"\1\2\3\4\5\6\0\0"}
+    payload = padded.get(image.payload, bytes(range(1, 1 + size)))
     return [(entry, payload)] * (2 if image.count == MANY else 1)
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_odd_padding_survives(images: Images, schema: Schema, codec: Codec) -> N
     queue.qnum = 1
     for kind, entry, payload in (
         ("IPCNS_SEM", sem, b"\1\0\2\0\3\0xy"),
-        ("IPCNS_SHM", shm, b"123456xy"),
+        ("IPCNS_SHM", shm, b"123x"),
         ("IPCNS_MSG", queue, len(text).to_bytes(4, "little") + text + b"abcGARBA"),
     ):
         images.write_payload(kind, (1,), [(entry, payload)])
@@ -267,7 +267,7 @@ def test_json_that_is_no_image(codec: Codec, document: Any, what: str) -> None:
 
 
 def test_payloads_that_contradict_their_entries(images: Images, schema: Schema, codec: Codec) -> None:
-    for kind, damage in (
+    damages: tuple[tuple[str, Callable[[dict[str, Any]], object]], ...] = (
         ("IPCNS_SEM", lambda entry: entry["extra"].pop()),
         ("IPCNS_SEM", lambda entry: entry["extra"].__setitem__(0, 1 << 16)),
         ("IPCNS_MSG", lambda entry: entry["extra"].pop()),
@@ -276,7 +276,8 @@ def test_payloads_that_contradict_their_entries(images: Images, schema: Schema, 
         ("TCP_STREAM", lambda entry: entry["extra"].update(inq="AA==", outq="AAAAAA==")),
         ("BPFMAP_DATA", lambda entry: entry.update(extra="AA==")),
         ("IPCNS_SHM", lambda entry: entry.update(extra="AA==", size=40)),
-    ):
+    )
+    for kind, damage in damages:
         document = codec.image_to_json(contents(images, write(images, kind, sample(schema, kind))), kind)
         damage(document["entries"][0])
         with pytest.raises(BadInput, match=r"entries\[0\]\.extra"):

@@ -39,7 +39,7 @@ def dump(peer_criu: Path, c_program, start, tmp_path: Path) -> Callable[..., Dum
         maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
         directory = tmp_path / "dumped"
         directory.mkdir()
-        command = [peer_criu, "dump", "-t", str(process.pid), "-D", directory, "-o", "dump.log", *options]
+        command = [str(peer_criu), "dump", "-t", str(process.pid), "-D", str(directory), "-o", "dump.log", *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         log = directory / "dump.log"
         assert done.returncode == 0, done.stderr + (log.read_text()[-2000:] if log.exists() else "")
