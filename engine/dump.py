@@ -83,7 +83,10 @@ def _dump(ctx: Context, pid: int, images: Images, stats: DumpStats) -> None:
                     ctx.log.debug(f"pid {pid}: in a system call whose rest is not known; once more")
                     continue
                 ctx.log.warn(f"pid {pid}: its system call will return EINTR: what is left of its timeout is unknown")
-            _frozen(ctx, task, tracee, images, stats, clock)
+            try:
+                _frozen(ctx, task, tracee, images, stats, clock)
+            finally:
+                task.files.ghosts.close()
             break
     ctx.log.info("Dumping finished successfully")
 
@@ -198,6 +201,7 @@ def _write(ctx: Context, task: Collected, images: Images, stats: DumpStats) -> N
     images.write("IDS", (pid,), [new("task_kobj_ids_entry")(**ids, **ns)])
     images.write("FDINFO", (_FIRST_ID,), task.fdinfo)
     images.write("FILES", (), task.files.entries)
+    task.files.ghosts.write(images)
     images.write("PSTREE", (), [new("pstree_entry")(pid=pid, ppid=0, pgid=stat.pgid, sid=stat.sid, threads=[pid])])
     images.write("SECCOMP", (), [new("seccomp_entry")()])
     images.write("TIMENS", (0,), [_timens(ctx)])

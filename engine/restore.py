@@ -51,7 +51,7 @@ def show_plan(ctx: Context) -> str:
     images = ctx.images()
     validate_all(images)
     task = read(ctx, images)
-    with Opener(images, task.files, dry=True) as opener:
+    with Opener(images, task.files, task.remaps, dry=True) as opener:
         _, program, _ = _compile(ctx, task, opener, os.getpid())
     return program.listing()
 
@@ -106,7 +106,7 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
     """Steps three to five for one task on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = undo.enter_context(Opener(images, task.files))
+        opener = undo.enter_context(Opener(images, task.files, task.remaps))
         arena, program, limits = _compile(ctx, task, opener, os.getpid())
         room = arena.reserve(16)
         image = arena.image(program, arena.stack())
@@ -136,13 +136,13 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
         if options.pidfile:
             _write_pidfile(options.pidfile, pid)
             undo.callback(os.unlink, options.pidfile)
+        log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
         freeze.thaw(tracee, stopped=options.leave_stopped)
         undo.pop_all()
         for fd in (memfd, seed):
             os.close(fd)
         process.keeper_disarm()
         opener.close()
-    log.info("Restore finished successfully. Tasks resumed.")
     return pid
 
 

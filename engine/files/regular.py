@@ -7,6 +7,7 @@ import stat
 import struct
 
 from engine.errors import BadImage, EngineError, Unsupported
+from engine.files import ghost
 from engine.files.fd import O_CLOEXEC, Descriptor
 
 TYPE_CHECKING = False
@@ -40,6 +41,9 @@ def check_path(where: str, name: str, what: str) -> None:
     if name.startswith(_UNSUPPORTED_FS):
         raise Unsupported([f"{what}: {name}: files of procfs and sysfs are not supported yet"])
     there = os.stat(where)
+    if ghost.is_ghost(name, there):
+        ghost.check(name, there, what)
+        return
     try:
         here = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,7 +73,7 @@ def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_r
     reg.pos = pos
     for field in ("uid", "euid", "signum", "pid_type", "pid"):
         setattr(reg.fown, field, 0)
-    reg.name = name
+    reg.name = name.removesuffix(ghost.DELETED) if ghost.is_ghost(name, st) else name
     reg.mode = st.st_mode
     # what is only written, a log say, may have grown by the time of the restore
     if stat.S_ISREG(st.st_mode) and flags & os.O_ACCMODE != os.O_WRONLY:
@@ -116,11 +120,15 @@ def _find_note(notes: bytes) -> list[int]:
     return []
 
 
-def open_again(entry: Any, image: str, flags: int | None = None) -> int:
-    """Open the file of a file_entry as it was: flags (unless others are given), offset; an error names it when it is not the same."""
+def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int = -1) -> int:
+    """Open the file of a file_entry as it was: flags (unless others are given), offset; errors name what has changed.
+
+    `ghost_fd` leads to it where it has no name.
+    """
     reg = entry.reg
     try:
-        fd = os.open(reg.name, (reg.flags if flags is None else flags) & ~_ONCE | O_CLOEXEC)
+        name = reg.name if ghost_fd < 0 else f"/proc/self/fd/{ghost_fd}"
+        fd = os.open(name, (reg.flags if flags is None else flags) & ~_ONCE | O_CLOEXEC)
     except OSError as e:
         raise EngineError(f"cannot open {reg.name} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:

@@ -10,7 +10,7 @@ import os
 import stat
 
 from engine.errors import Unsupported
-from engine.files import kinds, regular
+from engine.files import ghost, kinds, regular
 from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.kernel import proc
 from engine.kernel.process import kcmp_same
@@ -25,11 +25,12 @@ _KCMP_FILE = 0
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_open", "_paths", "entries", "message")
+    __slots__ = ("_open", "_paths", "entries", "ghosts", "message")
 
     def __init__(self, message: Any) -> None:
         self.message = message  # the schema's accessor
         self.entries: list[Any] = []
+        self.ghosts = ghost.Ghosts(message)
         self._paths: dict[str, int] = {}
         self._open: dict[tuple[object, ...], list[tuple[Descriptor, int]]] = {}
 
@@ -48,6 +49,8 @@ class FileTable:
                 return ident, self.entries[ident - 1].type
         entry = self._new()
         kinds.kind_of(d).dump(entry, d)
+        if ghost.is_ghost(d.link, d.stat):
+            self.ghosts.add(entry.id, d.path, d.stat)
         same.append((d, entry.id))
         return entry.id, entry.type
 
@@ -60,6 +63,9 @@ class FileTable:
             return known
         entry = self._new()
         regular.dump_path(entry, where, name)
+        st = os.stat(where)
+        if ghost.is_ghost(name, st):
+            self.ghosts.add(entry.id, where, st)
         self._paths[name] = entry.id
         return int(entry.id)
 

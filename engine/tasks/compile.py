@@ -7,6 +7,7 @@ from bisect import bisect_right
 
 from engine.context import Context
 from engine.errors import BadImage
+from engine.files import ghost
 from engine.files.fd import FD_CLOEXEC, O_CLOEXEC
 from engine.images.files import Images
 from engine.kernel import proc
@@ -45,6 +46,7 @@ class TaskImages:
         "pages",
         "pages_id",
         "pid",
+        "remaps",
         "tree",
     )
 
@@ -63,6 +65,7 @@ class TaskImages:
         head, self.pagemap = images.read_pagemap("PAGEMAP", self.pid)
         self.pages_id: int = head.pages_id
         self.files = {entry.id: entry for entry in images.read("FILES")}
+        self.remaps = images.read("REMAP_FPATH") if images.exists("REMAP_FPATH") else []
         self.pages = 0
 
     def blockers(self) -> list[str]:
@@ -72,6 +75,11 @@ class TaskImages:
             out.append("POSIX timers are not supported yet")
         if self.core.thread_core.seccomp_mode:
             out.append(f"seccomp mode {self.core.thread_core.seccomp_mode} is not supported yet")
+        out += [
+            f"remap-fpath.img: file {r.orig_id:#x}: remap type {r.remap_type} is not supported yet"
+            for r in self.remaps
+            if r.remap_type != ghost.GHOST
+        ]
         if self.mm.aios:
             out.append("AIO rings are not supported yet")
         for v in self.mm.vmas:

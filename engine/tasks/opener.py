@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from engine.errors import BadImage
-from engine.files import kinds
+from engine.files import ghost, kinds
 from engine.images.files import Images
 
 TYPE_CHECKING = False
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class Opener:
     """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
 
-    __slots__ = ("_dry", "_fds", "_files", "_images")
+    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images")
 
-    def __init__(self, images: Images, files: dict[int, Any], dry: bool = False) -> None:
+    def __init__(self, images: Images, files: dict[int, Any], remaps: list[Any], dry: bool = False) -> None:
         self._images = images
+        self._ghosts = {r.orig_id: r.remap_id for r in remaps}
         self._files = files
         self._dry = dry
         self._fds: dict[object, int] = {}
@@ -38,7 +39,17 @@ class Opener:
             kind = kinds.by_type(entry.type)
             if kind is None:
                 raise BadImage("files.img", 0, f"file {ident:#x} has type {entry.type}")
-            self._fds[key] = -1 if self._dry else kind.open_again(entry, "files.img", flags)
+            self._fds[key] = -1 if self._dry else kind.open_again(entry, "files.img", flags, self._ghost(entry))
+        return self._fds[key]
+
+    def _ghost(self, entry: Any) -> int:
+        """A descriptor of the ghost behind a file_entry, -1 if it is none. Each is made once."""
+        ident = self._ghosts.get(entry.id)
+        if ident is None:
+            return -1
+        key = f"ghost-{ident}"
+        if key not in self._fds:
+            self._fds[key] = ghost.make(self._images, ident, entry.reg.name)
         return self._fds[key]
 
     def raw(self, kind: str, ident: int) -> int:

@@ -22,18 +22,14 @@ CASES = {p.stem: p for kind in ("static", "transition") for p in sorted((ZDTM / 
 # What the peer's part of the work loses, so that these cases cannot pass with it on either side.
 PEER_CANNOT = {
     "file_cloexec": "restores a directory's descriptor without O_DIRECTORY in its flags",
+    "cwd02": "restores a directory's descriptor without O_DIRECTORY in its flags",
     "sleep_futex": "lets a relative wait return EINTR",
     "sleep_nanosleep": "lets a relative sleep return EINTR",
     "sleep_poll": "lets poll return EINTR",
 }
-# What our part cannot do yet: refused, and skipped in the matrix, with the preflight's words.
-WE_CANNOT = {
-    "cwd01": "the directory was deleted",
-    "cwd02": "the directory was deleted",
-}
 # It drops its user id: here the peer cannot read its limits then.
 PEER_CANNOT_DUMP = ("pid00",)
-BOTH = [name for name in CASES if name not in PEER_CANNOT and name not in WE_CANNOT]
+BOTH = [name for name in CASES if name not in PEER_CANNOT]
 
 
 def run(name: str, dump: Path, restore: Path, request: pytest.FixtureRequest, label: str) -> None:
@@ -54,6 +50,6 @@ def test_peer_restores_ours(name: str, engine_criu: Path, peer_criu: Path, reque
     run(name, engine_criu, peer_criu, request, "to-peer")
 
 
-@pytest.mark.parametrize("name", [*(n for n in BOTH if n not in PEER_CANNOT_DUMP), "file_cloexec"])
+@pytest.mark.parametrize("name", [*(n for n in BOTH if n not in PEER_CANNOT_DUMP), "cwd02", "file_cloexec"])
 def test_we_restore_the_peers(name: str, engine_criu: Path, peer_criu: Path, request: pytest.FixtureRequest) -> None:
     run(name, peer_criu, engine_criu, request, "from-peer")
