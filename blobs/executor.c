@@ -5,10 +5,10 @@
 #include "abi.h"
 #include "arch.h"
 
-#define FUTEX_WAIT 0
-#define FUTEX_WAKE 1
+#define FUTEX_WAIT	 0
+#define FUTEX_WAKE	 1
 #define FUTEX_OWNER_DIED 0x40000000u
-#define ALL 0x7fffffff
+#define ALL		 0x7fffffff
 
 static long futex_wait(u32 *word, u32 seen)
 {
@@ -92,25 +92,15 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 		for (int i = 0; i < 6; i++)
 			a[i] = o->indirect & (1u << i) ? *(u64 *)o->arg[i] : o->arg[i];
 		switch (o->code) {
-		case OP_SYSCALL:
-			r = arch_syscall(o->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-			break;
-		case OP_SPAWN:
-			r = arch_spawn(a[0], a[1], a[2]);
-			break;
+		case OP_SYSCALL: r = arch_syscall(o->nr, a[0], a[1], a[2], a[3], a[4], a[5]); break;
+		case OP_SPAWN: r = arch_spawn(a[0], a[1], a[2]); break;
 		case OP_ADD:
 			r = __atomic_add_fetch((u32 *)a[0], (u32)a[1], __ATOMIC_ACQ_REL);
 			futex_wake((u32 *)a[0]);
 			break;
-		case OP_WAIT:
-			r = wait_for((u32 *)a[0], (u32)a[1], keeper);
-			break;
-		case OP_GONE:
-			r = wait_gone((u32 *)a[0], keeper);
-			break;
-		case OP_PARK:
-			tell(p, STATE_PARKED);
-			park(p, keeper);
+		case OP_WAIT: r = wait_for((u32 *)a[0], (u32)a[1], keeper); break;
+		case OP_GONE: r = wait_gone((u32 *)a[0], keeper); break;
+		case OP_PARK: tell(p, STATE_PARKED); park(p, keeper);
 		}
 		o->result = r;
 		if (!is_expected(o, r)) {

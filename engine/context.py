@@ -15,7 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-BUILT = os.path.join(os.path.dirname(__file__), "_built")
+
+def built() -> str:
+    """The directory of what the package build has made: blobs and descriptors."""
+    return os.path.join(os.path.dirname(__file__), "_built")
 
 
 class Context:
@@ -28,7 +31,7 @@ class Context:
         self.log = log
         self.schema = Schema()
         self.arch: ModuleType = this_machine()
-        self.machine = Machine(BUILT, self.arch.NAME)
+        self.machine = Machine(built(), self.arch.NAME)
 
     def images(self) -> Images:
         """The images directory of --images-dir."""

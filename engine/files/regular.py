@@ -9,6 +9,7 @@ import struct
 from engine.errors import BadImage, EngineError, Unsupported
 from engine.files import ghost
 from engine.files.fd import O_CLOEXEC, Descriptor
+from engine.images.schema import set_text, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_r
     reg.pos = pos
     for field in ("uid", "euid", "signum", "pid_type", "pid"):
         setattr(reg.fown, field, 0)
-    reg.name = name.removesuffix(ghost.DELETED) if ghost.is_ghost(name, st) else name
+    set_text(reg, "name", name.removesuffix(ghost.DELETED) if ghost.is_ghost(name, st) else name)
     reg.mode = st.st_mode
     # what is only written, a log say, may have grown by the time of the restore
     if stat.S_ISREG(st.st_mode) and flags & os.O_ACCMODE != os.O_WRONLY:
@@ -126,37 +127,38 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     `ghost_fd` leads to it where it has no name.
     """
     reg = entry.reg
+    path = text(reg.name)
     try:
-        name = reg.name if ghost_fd < 0 else f"/proc/self/fd/{ghost_fd}"
+        name = path if ghost_fd < 0 else f"/proc/self/fd/{ghost_fd}"
         fd = os.open(name, (reg.flags if flags is None else flags) & ~_ONCE | O_CLOEXEC)
     except OSError as e:
-        raise EngineError(f"cannot open {reg.name} (file {reg.id:#x} of {image}): {e.strerror}") from e
+        raise EngineError(f"cannot open {path} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:
-        _validate(reg, fd)
+        _validate(reg, path, fd)
         if reg.pos and not reg.flags & os.O_PATH:
             os.lseek(fd, reg.pos, os.SEEK_SET)
     except OSError as e:
         os.close(fd)
-        raise BadImage(image, 0, f"file {reg.name}: offset {reg.pos}: {e.strerror}") from e
+        raise BadImage(image, 0, f"file {path}: offset {reg.pos}: {e.strerror}") from e
     except EngineError:
         os.close(fd)
         raise
     return fd
 
 
-def _validate(reg: Any, fd: int) -> None:
+def _validate(reg: Any, path: str, fd: int) -> None:
     st = os.fstat(fd)
     if reg.HasField("mode") and reg.mode and stat.S_IFMT(st.st_mode) != stat.S_IFMT(reg.mode):
-        raise EngineError(f"{reg.name} has changed its type since the dump (mode {st.st_mode:o}, was {reg.mode:o})")
+        raise EngineError(f"{path} has changed its type since the dump (mode {st.st_mode:o}, was {reg.mode:o})")
     if reg.HasField("mode") and reg.mode and st.st_mode != reg.mode:
         raise EngineError(
-            f"{reg.name}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
+            f"{path}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
         )
     if reg.HasField("size") and stat.S_ISREG(st.st_mode) and st.st_size != reg.size:
         raise EngineError(
-            f"{reg.name} has {st.st_size} bytes, but had {reg.size} when it was dumped; put the old file back"
+            f"{path} has {st.st_size} bytes, but had {reg.size} when it was dumped; put the old file back"
         )
     if reg.build_id:
         now = _build_id(f"/proc/self/fd/{fd}")
         if now and now != list(reg.build_id):
-            raise EngineError(f"{reg.name} is another build than the dumped one; put the old file back")
+            raise EngineError(f"{path} is another build than the dumped one; put the old file back")

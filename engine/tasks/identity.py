@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from engine.images.schema import set_text, text
 from engine.kernel import proc
 from engine.kernel.process import sched_attr
 from engine.kernel.uapi import prctl as pr
@@ -43,7 +44,8 @@ def dump(core: Any, mm: Any, q: Questions, asked: dict[str, Any], pid: int, stat
     tc.exit_code = 0
     tc.personality = int(proc.read_text(f"/proc/{pid}/personality"), 16)
     tc.flags = stat[9]
-    tc.comm = thread.comm = stat.comm
+    set_text(tc, "comm", stat.comm)
+    set_text(thread, "comm", stat.comm)
     thread.cg_set = 1
     tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
     tc.oom_score_adj = _number(pid, "oom_score_adj", 0)
@@ -101,7 +103,7 @@ def plan(program: Program, core: Any, mm: Any) -> None:
         program.sys("write", fd, arena.put(value), len(value), note=f"login uid {tc.loginuid}")
         program.sys("close", fd)
     program.sys("personality", tc.personality)
-    program.sys("prctl", pr.PR_SET_NAME, arena.text(tc.comm), 0, 0, 0)
+    program.sys("prctl", pr.PR_SET_NAME, arena.text(text(tc.comm)), 0, 0, 0)
 
 
 def plan_last(program: Program, core: Any, mm: Any) -> None:

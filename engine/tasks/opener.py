@@ -7,6 +7,7 @@ import os
 from engine.errors import BadImage
 from engine.files import ghost, kinds
 from engine.images.files import Images
+from engine.images.schema import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Opener:
             return -1
         key = f"ghost-{ident}"
         if key not in self._fds:
-            self._fds[key] = ghost.make(self._images, ident, entry.reg.name)
+            self._fds[key] = ghost.make(self._images, ident, text(entry.reg.name))
         return self._fds[key]
 
     def raw(self, kind: str, ident: int) -> int:
@@ -62,7 +63,7 @@ class Opener:
     def name(self, ident: int) -> str:
         """The path of a file, for descriptions."""
         entry = self._files.get(ident)
-        return entry.reg.name if entry is not None and entry.HasField("reg") else f"file {ident:#x}"
+        return text(entry.reg.name) if entry is not None and entry.HasField("reg") else f"file {ident:#x}"
 
     def close(self) -> None:
         """Close everything; the tasks have theirs."""

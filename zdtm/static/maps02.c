@@ -32,7 +32,7 @@ static const struct {
 };
 
 #define AREAS (sizeof(areas) / sizeof(areas[0]))
-#define SIZE (4 * 4096)
+#define SIZE  (4 * 4096)
 
 /* The VmFlags of the mapping that starts here; empty when none does. */
 static void flags_at(const void *start, char *flags, size_t size)
@@ -66,8 +66,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < AREAS; i++) {
 		/* Those that only advice tells apart are neighbours; a growing one needs room below. */
 		at[i] = base + SIZE * (areas[i].flags & MAP_GROWSDOWN ? i + 6 : i);
-		SYS(mmap(at[i], SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | areas[i].flags,
-			 -1, 0));
+		SYS(mmap(at[i], SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | areas[i].flags, -1, 0));
 		if (areas[i].advice && madvise(at[i], SIZE, areas[i].advice))
 			CHECK(errno == EINVAL, "madvise, %s: %m", areas[i].name);
 		test_fill(at[i] + 4096, 8192, i);

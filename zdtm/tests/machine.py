@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engine.context import BUILT
+from engine.context import built
 from engine.kernel import process
 from engine.plan import abi
 from engine.plan.program import Arena, Machine, Program, Ref, result, status
@@ -42,7 +42,7 @@ class Seeded:
 @contextmanager
 def seeded(write: Callable[[Program], object]) -> Iterator[Seeded]:
     """Run the program that `write` writes, until it parks or fails; the task is killed at the end."""
-    machine = Machine(BUILT, os.uname().machine)
+    machine = Machine(built(), os.uname().machine)
     arena = Arena(machine, BASE)
     program = arena.program("test")
     write(program)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.context import BUILT
+from engine.context import built
 from engine.plan import abi
 from engine.plan.program import PAGE, Machine
 from zdtm.tests.machine import BASE, seeded
 
-HERE = Path(BUILT) / os.uname().machine
+HERE = Path(built()) / os.uname().machine
 CLONE_ARGS = struct.Struct("<11Q")  # struct clone_args (linux/sched.h)
 SIGCHLD = 17
 PR_SET_MM, PR_SET_MM_MAP, PR_SET_MM_MAP_SIZE = 35, 14, 15
@@ -177,4 +177,4 @@ def test_unknown_system_call_is_refused_at_compile_time() -> None:
 
 def test_machine_of_another_architecture_is_an_error() -> None:
     with pytest.raises(OSError, match="vax"):
-        Machine(BUILT, "vax")
+        Machine(built(), "vax")

@@ -113,7 +113,7 @@ def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> No
 def _inject_and_die(pid: int, die_at: int) -> None:
     """In a child: visit the task with a parasite; SIGKILL ourselves at the n-th call into the kernel's ptrace."""
     from engine.arch import this_machine
-    from engine.context import BUILT
+    from engine.context import built
     from engine.kernel import ptrace
     from engine.plan.program import Arena, Machine, free_hole
     from engine.tasks import freeze
@@ -136,7 +136,7 @@ def _inject_and_die(pid: int, die_at: int) -> None:
             super().__init__(pid, deadline_us)
 
     freeze.Tracee = Deadly  # type: ignore[misc]
-    machine = Machine(BUILT, this_machine().NAME)
+    machine = Machine(built(), this_machine().NAME)
     code = 1
     try:
         with freeze.frozen(pid, 5_000_000) as tracee:
@@ -193,8 +193,10 @@ def _alive(pid: int) -> bool:
 
 
 def _is_ours(pid: int) -> bool:
+    """Did somebody whose parent has died leave it to us? We are the subreaper of all that is started here."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return proc.Stat(pid).comm in ("worker", "seed", "criu")
+        stat = proc.Stat(pid)
+        return stat.ppid == os.getpid() and stat.state not in ("Z", "X")
     return False
 
 

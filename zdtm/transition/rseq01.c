@@ -11,8 +11,9 @@
 enum outcome { COMMITTED, ABORTED, LOST };
 
 /*
- * A sequence that is long enough for the dump to fall into. At its end it looks whether the kernel still knows of it:
- * whoever made a detour through the thread without running the abort handler has made the kernel forget.
+ * A sequence that is long enough for the dump to fall into. At its end it looks whether the kernel still
+ * knows of it: whoever made a detour through the thread without running the abort handler has made the kernel
+ * forget.
  */
 static enum outcome section(struct rseq *area, unsigned long rounds)
 {

@@ -1,6 +1,6 @@
 /*
- * The page mover: which pages of a task hold data of its own (PAGEMAP_SCAN), and their way into the image. Contents
- * go through one buffer that stays in the CPU's cache; Python sees runs of pages, never a page.
+ * The page mover: which pages of a task hold data of its own (PAGEMAP_SCAN), and their way into the image.
+ * Contents go through one buffer that stays in the CPU's cache; Python sees runs of pages, never a page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,17 +16,17 @@
 
 #include "native.h"
 
-#define PAGE 4096ul
+#define PAGE   4096ul
 #define BUFFER (256 * 1024ul)
-#define BATCH 512
+#define BATCH  512
 
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_WPALLOWED (1 << 0)
-#define PAGE_IS_WRITTEN (1 << 1)
-#define PAGE_IS_FILE (1 << 2)
-#define PAGE_IS_PRESENT (1 << 3)
-#define PAGE_IS_SWAPPED (1 << 4)
-#define PAGE_IS_PFNZERO (1 << 5)
+#define PAGE_IS_WRITTEN	  (1 << 1)
+#define PAGE_IS_FILE	  (1 << 2)
+#define PAGE_IS_PRESENT	  (1 << 3)
+#define PAGE_IS_SWAPPED	  (1 << 4)
+#define PAGE_IS_PFNZERO	  (1 << 5)
 struct page_region {
 	uint64_t start, end, categories;
 };
@@ -77,12 +77,12 @@ static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long sta
 }
 
 /*
- * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page nor a
- * file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in the order of
- * the ranges; runs that touch are one where the flags agree.
+ * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page
+ * nor a file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in
+ * the order of the ranges; runs that touch are one where the flags agree.
  */
-long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs, unsigned max,
-		   struct zd_pages *stats)
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
+		   unsigned max, struct zd_pages *stats)
 {
 	struct page_region found[BATCH];
 	int64_t start = now_us();
@@ -159,9 +159,11 @@ static long read_run(int pid, int mem, unsigned long addr, char *buf, unsigned l
 }
 
 /* Append the pages of all runs to the image. -EFAULT etc. from the task, -ENOSPC etc. from the image. */
-long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count, struct zd_pages *stats)
+long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
+		   struct zd_pages *stats)
 {
-	char *buf = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	char *buf =
+		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	int64_t start = now_us();
 	unsigned long filled = 0;
 	long r = 0;

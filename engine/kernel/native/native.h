@@ -42,6 +42,7 @@ struct zd_pages {
 	long long scan_time;
 	long long write_time;
 };
-long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs, unsigned max,
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
+		   unsigned max, struct zd_pages *stats);
+long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats);
-long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count, struct zd_pages *stats);

@@ -49,16 +49,16 @@ static void __attribute__((noreturn)) become_seed(int seed_fd, int arena_fd, int
 	else
 		r = arch_syscall(SYS_dup3, arena_fd, SEED_FD, 0, 0, 0, 0);
 	if (r >= 0)
-		r = arch_syscall(SYS_execveat, seed_fd, (u64) "", (u64)nothing, (u64)nothing, 0x1000 /* AT_EMPTY_PATH */,
-				 0);
+		r = arch_syscall(SYS_execveat, seed_fd, (u64) "", (u64)nothing, (u64)nothing,
+				 0x1000 /* AT_EMPTY_PATH */, 0);
 	*err = r;
 	for (;;)
 		arch_syscall(SYS_exit_group, 127, 0, 0, 0, 0, 0);
 }
 
 /*
- * Start the seed with the arena as SEED_FD and, where pid is not 0, with this very pid (clone3(2) set_tid). All its
- * signals are blocked, and it dies with its parent. flags: CLONE_PARENT or 0. Returns the pid.
+ * Start the seed with the arena as SEED_FD and, where pid is not 0, with this very pid (clone3(2) set_tid).
+ * All its signals are blocked, and it dies with its parent. flags: CLONE_PARENT or 0. Returns the pid.
  */
 int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags)
 {
@@ -123,7 +123,8 @@ int zd_wait(int pid, int options, long long timeout, int *status)
 			return answer(r);
 		if (left <= 0)
 			return -ETIMEDOUT;
-		/* a SIGCHLD may have been taken for another child, or merged: look again at least every 10 ms */
+		/* a SIGCHLD may have been taken for another child, or merged: look again at least every 10 ms
+		 */
 		left = left > 10000 ? 10000 : left;
 		t = (struct timespec){left / 1000000, left % 1000000 * 1000};
 		sigtimedwait(&chld, NULL, &t);
@@ -135,8 +136,9 @@ static struct robust_list_head *libc_list;
 static size_t libc_size;
 
 /*
- * Put the arena's keeper word on this thread's robust list (set_robust_list(2)): if this thread dies in any way, the
- * kernel sets FUTEX_OWNER_DIED there and wakes whoever is parked on it. glibc's own list is put back by disarm.
+ * Put the arena's keeper word on this thread's robust list (set_robust_list(2)): if this thread dies in any
+ * way, the kernel sets FUTEX_OWNER_DIED there and wakes whoever is parked on it. glibc's own list is put back
+ * by disarm.
  */
 int zd_keeper_arm(void *arena, unsigned node, unsigned word)
 {

@@ -43,7 +43,8 @@ long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size)
 	return answer(syscall(SYS_ptrace, (long)PTRACE_SETREGSET, (long)pid, (unsigned long)type, &v));
 }
 
-/* Where an extended state component lies in the NT_X86_XSTATE set: CPUID leaf 0xd. -ENODEV: this CPU has none. */
+/* Where an extended state component lies in the NT_X86_XSTATE set: CPUID leaf 0xd. -ENODEV: this CPU has
+ * none. */
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size)
 {
 #ifdef __x86_64__

@@ -1,6 +1,6 @@
 /*
- * Sets up what a careless engine would disturb, says "ready", sleeps until SIGTERM, and tells whether it was disturbed:
- * exit status 0, or 1 with a line on stderr.
+ * Sets up what a careless engine would disturb, says "ready", sleeps until SIGTERM, and tells whether it was
+ * disturbed: exit status 0, or 1 with a line on stderr.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * Works without a pause, checks itself all the time and counts in a file: a victim that notices every disturbance.
- * worker FILE: one 8-byte counter in FILE, grown by one a round; exit status 1 and a line on stderr when a check fails.
+ * Works without a pause, checks itself all the time and counts in a file: a victim that notices every
+ * disturbance. worker FILE: one 8-byte counter in FILE, grown by one a round; exit status 1 and a line on
+ * stderr when a check fails.
  */
 #include <errno.h>
 #include <fcntl.h>
