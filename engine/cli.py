@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         return _run(options, log)
     except EngineError as e:
         _report(log, options, e)
+    except KeyboardInterrupt:
+        log.error("interrupted: nothing was changed")
     except MemoryError as e:
         log.error(f"out of memory: {e}")
     except OSError as e:

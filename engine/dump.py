@@ -18,11 +18,12 @@ from engine.plan.program import Arena, free_hole
 from engine.preflight import preflight
 from engine.stats import Clock, DumpStats
 from engine.tasks import creds, freeze, identity, limits, restart, signals, threads, timers
-from engine.tasks.inject import injected
+from engine.tasks.inject import Graft, injected
 from engine.tasks.questions import Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
 PE_PRESENT, PE_LAZY = 4, 2
@@ -30,6 +31,8 @@ _FREEZES = 4  # attempts to freeze it where the rest of its sleep can be told
 _ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
 # Identifiers of a task's kernel objects: 1 is the engine's own, as in CRIU's images.
 _OWN_ID, _FIRST_ID = 1, 2
+# The kinds that have something to ask of the task itself.
+_ASKING = (signals, timers, creds, threads, identity, mm_kind)
 _NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 7, "cgroup": 8}
 
 
@@ -56,10 +59,10 @@ def dump(ctx: Context) -> None:
     images = ctx.images()
     ctx.log.info(f"Dumping process {pid} into {ctx.options.images_dir}")
     process.block_sigchld(True)
-    preflight(ctx, pid)
+    mappings = preflight(ctx, pid)
     stats = DumpStats()
     try:
-        _dump(ctx, pid, images, stats)
+        _dump(ctx, pid, images, stats, mappings)
     except BaseException:
         images.remove_created()
         raise
@@ -67,38 +70,60 @@ def dump(ctx: Context) -> None:
         process.block_sigchld(False)
 
 
-def _dump(ctx: Context, pid: int, images: Images, stats: DumpStats) -> None:
+class Visit:
+    """The questions to a task, compiled, and then its answers."""
+
+    __slots__ = ("asked", "graft", "q")
+
+    def __init__(self, ctx: Context, pid: int, vmas: list[proc.Vma]) -> None:
+        arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in vmas], _ARENA_MAX))
+        self.q = Questions(arena, f"questions to {pid}")
+        self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.q) for kind in _ASKING}
+        self.q.program.park()
+        self.graft = Graft(pid, vmas, arena, self.q.program)
+
+    def make(self, ctx: Context, tracee: Tracee) -> None:
+        """Ask. The answers stay here; the task is as before."""
+        with injected(ctx.arch, tracee, self.graft) as parasite:
+            parasite.run(self.q.program)
+            self.q.memory = bytes(parasite.memory)
+
+
+def _dump(ctx: Context, pid: int, images: Images, stats: DumpStats, mappings: list[proc.Vma]) -> None:
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the task is let go again."""
+    visit = Visit(ctx, pid, mappings)
     for attempt in range(_FREEZES):
+        task = Collected(ctx, pid)
         before = restart.Sleep(ctx.machine, pid)
         clock = Clock()
         with freeze.frozen(pid, ctx.options.timeout * 1_000_000) as tracee:
             stats.freezing = clock.lap()
-            ctx.log.info(f"Froze task {pid} in {stats.freezing} us")
             if threads.leave_critical_section(ctx.arch, tracee):
                 ctx.log.info(f"pid {pid}: left a restartable sequence for its abort handler")
-            task = Collected(ctx, pid)
             if not restart.dump(ctx.arch, ctx.machine, task.core, tracee, before):
                 if attempt + 1 < _FREEZES:
                     ctx.log.debug(f"pid {pid}: in a system call whose rest is not known; once more")
                     continue
                 ctx.log.warn(f"pid {pid}: its system call will return EINTR: what is left of its timeout is unknown")
             try:
-                _frozen(ctx, task, tracee, images, stats, clock)
+                _frozen(ctx, task, visit, tracee, images, stats, clock)
             finally:
                 task.files.ghosts.close()
             break
     ctx.log.info("Dumping finished successfully")
 
 
-def _frozen(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats: DumpStats, clock: Clock) -> None:
+def _frozen(
+    ctx: Context, task: Collected, visit: Visit, tracee: Tracee, images: Images, stats: DumpStats, clock: Clock
+) -> None:
     """What is done while the task is frozen, and how it is left."""
-    vmas = proc.smaps(task.pid)
-    _collect(ctx, task, tracee, vmas)
-    _pages(ctx, task, tracee, images, stats)
+    visit, status = _collect(ctx, task, visit, tracee)
+    _pages(ctx, task, images, stats)
     if ctx.options.leave_running:
         freeze.thaw(tracee)
     stats.frozen = clock.total()
+    ctx.log.info(f"Task {task.pid} was frozen in {stats.freezing} us, and for {stats.frozen} us")
+    _digest(task, visit, status)
     _write(ctx, task, images, stats)
     if ctx.options.leave_stopped:
         freeze.thaw(tracee, stopped=True)
@@ -106,42 +131,46 @@ def _frozen(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats
         freeze.kill(tracee)
 
 
-def _collect(ctx: Context, task: Collected, tracee: Tracee, vmas: list[proc.Vma]) -> None:
-    """Step three: every entry but the pages."""
+def _collect(ctx: Context, task: Collected, visit: Visit, tracee: Tracee) -> tuple[Visit, dict[str, str]]:
+    """Step three: all that only a frozen task tells. Returns the answered questions and /proc/PID/status."""
     pid, core, mm = task.pid, task.core, task.mm
+    vmas = proc.smaps(pid)
     status = proc.status(pid)
     late = vma_kind.blockers(vmas)
-    if len(proc.threads(pid)) > 1 or proc.children(pid):
+    if status["Threads"] != "1" or proc.children(pid):
         late.append("threads or children were born while it was being frozen: only single tasks are supported yet")
     if late:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
-    task.stat = stat = proc.Stat(pid)
+    task.stat = proc.Stat(pid)
     regs = tracee.general()
     if ctx.arch.is_compat(regs):
         raise Unsupported([f"pid {pid}: 32-bit tasks are not supported yet"])
     core.mtype = ctx.arch.MARCH
     ctx.arch.dump_areas(core, tracee)
     ctx.arch.dump_registers(core, regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
-
-    arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in vmas], _ARENA_MAX))
-    q = Questions(arena, f"questions to {pid}")
-    asked_signals, asked_timers, asked_creds = signals.ask(q), timers.ask(q), creds.ask(q)
-    asked_threads, asked_identity, asked_mm = threads.ask(q), identity.ask(q), mm_kind.ask(q)
-    q.program.park()
-    signals.dump_mask(core, tracee)
-    with injected(ctx.arch, tracee, vmas, arena, q.program) as parasite:
-        parasite.run(q.program)
-        q.memory = bytes(parasite.memory)
-    signals.dump(core, q, asked_signals, tracee)
-    timers.dump(core, q, asked_timers)
+    signals.dump_pending(core, tracee)
+    threads.dump_rseq(core, tracee)
+    if not visit.graft.fits(pid, vmas):
+        ctx.log.debug(f"pid {pid}: its mappings have changed meanwhile; the questions are compiled again")
+        visit = Visit(ctx, pid, vmas)
+    visit.make(ctx, tracee)
     limits.dump(core, pid)
-    threads.dump(core, q, asked_threads, tracee)
-    creds.dump(core, q, asked_creds, status)
-    identity.dump(core, mm, q, asked_identity, pid, stat)
-    mm_kind.dump(mm, q, asked_mm, pid, stat)
+    identity.dump(core, pid, task.stat)
+    mm_kind.dump(mm, visit.q, visit.asked[mm_kind], pid, task.stat)
     mm.exe_file_id = task.files.path(pid, "exe")
     vma_kind.dump(mm, vmas, (mm.mm_start_brk, mm.mm_brk), pid, task.files)
     _collect_files(ctx, task, status)
+    return visit, status
+
+
+def _digest(task: Collected, visit: Visit, status: dict[str, str]) -> None:
+    """The task's answers, into entries: nothing for which it has to be frozen."""
+    core, q, asked = task.core, visit.q, visit.asked
+    signals.dump(core, q, asked[signals])
+    timers.dump(core, q, asked[timers])
+    threads.dump(core, q, asked[threads])
+    creds.dump(core, q, asked[creds], status)
+    identity.dump_answers(core, task.mm, q, asked[identity])
 
 
 def _collect_files(ctx: Context, task: Collected, status: dict[str, str]) -> None:
@@ -156,7 +185,7 @@ def _collect_files(ctx: Context, task: Collected, status: dict[str, str]) -> Non
     task.fs.umask = int(status["Umask"], 8)
 
 
-def _pages(ctx: Context, task: Collected, tracee: Tracee, images: Images, stats: DumpStats) -> None:
+def _pages(ctx: Context, task: Collected, images: Images, stats: DumpStats) -> None:
     """Step four: find the pages and copy them, in native code."""
     pid = task.pid
     clock = Clock()

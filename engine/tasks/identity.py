@@ -37,8 +37,8 @@ def ask(q: Questions) -> dict[str, Ref | int]:
     }
 
 
-def dump(core: Any, mm: Any, q: Questions, asked: dict[str, Any], pid: int, stat: proc.Stat) -> None:
-    """Fill the identity fields of core_entry and mm_entry."""
+def dump(core: Any, pid: int, stat: proc.Stat) -> None:
+    """Fill what procfs and sched_getattr(2) tell of the task."""
     tc, thread = core.tc, core.thread_core
     tc.task_state = 1
     tc.exit_code = 0
@@ -49,6 +49,16 @@ def dump(core: Any, mm: Any, q: Questions, asked: dict[str, Any], pid: int, stat
     thread.cg_set = 1
     tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
     tc.oom_score_adj = _number(pid, "oom_score_adj", 0)
+    policy, _, nice, priority = sched_attr(pid)
+    thread.sched_policy = policy
+    thread.sched_nice = nice
+    if priority:
+        thread.sched_prio = priority
+
+
+def dump_answers(core: Any, mm: Any, q: Questions, asked: dict[str, Any]) -> None:
+    """Fill the prctl(2) attributes."""
+    tc, thread = core.tc, core.thread_core
     tc.child_subreaper = bool(q.word(asked["subreaper"], 4))
     if pdeath := q.word(asked["pdeath"], 4):
         thread.pdeath_sig = pdeath
@@ -56,11 +66,6 @@ def dump(core: Any, mm: Any, q: Questions, asked: dict[str, Any], pid: int, stat
         tc.membarrier_registration_mask = mask
     mm.dumpable = q.result(asked["dumpable"])
     mm.thp_disabled = q.result(asked["thp"]) > 0
-    policy, _, nice, priority = sched_attr(pid)
-    thread.sched_policy = policy
-    thread.sched_nice = nice
-    if priority:
-        thread.sched_prio = priority
 
 
 def _number(pid: int, name: str, otherwise: int) -> int:

@@ -16,7 +16,7 @@ from engine.errors import Bug, KernelError
 from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee
 from engine.plan import abi
-from engine.plan.program import EXECUTOR_AT, Arena, Program, status
+from engine.plan.program import Arena, Program, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,20 +27,45 @@ _PROT_RWX = 7
 _MAP_SHARED_ANON_NOREPLACE = 0x100021
 
 
-def graft_place(pid: int, vmas: list[proc.Vma], code: bytes | bytearray, fixed: int) -> int:
-    """The address of dead bytes for the graft: zeroes at the end of an executable page, the vdso's before any other's.
+class Graft:
+    """Where a task's graft goes and what the arena will hold: all that can be made ready before the task is frozen."""
 
-    A graft (its first `fixed` bytes never vary) that an engine killed half-way has left there is as dead. Raises
-    KernelError ENOEXEC when no executable mapping ends in that many unused bytes.
-    """
-    executable = [v for v in vmas if v.prot & 4 and v.prot & 1 and v.path != "[vsyscall]" and not v.shared]
-    executable.sort(key=lambda v: v.path != "[vdso]")
-    size = len(code) + -len(code) % 16
-    for vma in executable:
-        there = memory.read(pid, vma.end - size, size)
-        if there == bytes(size) or there.startswith(code[:fixed]):
-            return vma.end - size
-    raise KernelError(f"placing code in task {pid}", errno.ENOEXEC, "no executable mapping ends in unused bytes")
+    __slots__ = ("arena", "code", "image", "place", "size", "stack")
+
+    def __init__(self, pid: int, vmas: list[proc.Vma], arena: Arena, first: Program) -> None:
+        blob = arena.machine.blob
+        self.arena = arena
+        self.code = arena.machine.executor[blob["graft"] : blob["graft"] + blob["graft_size"]]
+        self.size = len(self.code) + -len(self.code) % 16
+        self.place = self._find(pid, vmas)
+        self.stack = arena.stack()
+        self.image = arena.image(first, self.stack, orphan=self.place + blob["graft_leave"])
+
+    def _is_dead(self, pid: int, address: int) -> bool:
+        """Are these bytes nobody's: zeroes, or a graft that an engine killed half-way has left there?"""
+        there = memory.read(pid, address, self.size)
+        return there == bytes(self.size) or there.startswith(self.code[: self.arena.machine.blob["graft_data"]])
+
+    def _find(self, pid: int, vmas: list[proc.Vma]) -> int:
+        """The address of dead bytes at the end of an executable page, the vdso's before any other's.
+
+        Raises KernelError ENOEXEC when no executable mapping ends in that many.
+        """
+        for vma in sorted(filter(_can_hold, vmas), key=lambda v: v.path != "[vdso]"):
+            if self._is_dead(pid, vma.end - self.size):
+                return vma.end - self.size
+        raise KernelError(f"placing code in task {pid}", errno.ENOEXEC, "no executable mapping ends in unused bytes")
+
+    def fits(self, pid: int, vmas: list[proc.Vma]) -> bool:
+        """Now that the task is frozen: is the place still there, and the arena's address still free?"""
+        start, end = self.arena.base, self.arena.base + len(self.image)
+        free = all(v.end <= start or v.start >= end for v in vmas)
+        there = any(_can_hold(v) and v.end == self.place + self.size for v in vmas)
+        return free and there and self._is_dead(pid, self.place)
+
+
+def _can_hold(vma: proc.Vma) -> bool:
+    return bool(vma.prot & 4 and vma.prot & 1) and vma.path != "[vsyscall]" and not vma.shared
 
 
 class Parasite:
@@ -70,23 +95,19 @@ class Parasite:
 
 
 @contextmanager
-def injected(
-    arch: ModuleType, tracee: Tracee, vmas: list[proc.Vma], arena: Arena, first: Program
-) -> Iterator[Parasite]:
+def injected(arch: ModuleType, tracee: Tracee, graft: Graft) -> Iterator[Parasite]:
     """Map the arena into a stopped task; on exit, an exception included, it is as before, and stopped again.
 
     Registers, signal mask, memory, and the system call that the stop interrupted are all put back.
     """
-    pid = tracee.pid
+    pid, arena, image, place = tracee.pid, graft.arena, graft.image, graft.place
+    first = arena.programs[0]
     regs = tracee.general()
     mask = tracee.sigmask()
     blob = arena.machine.blob
-    executor = arena.machine.executor
-    code = bytearray(executor[blob["graft"] : blob["graft"] + blob["graft_size"]])
-    place = graft_place(pid, vmas, code, blob["graft_data"])
-    stack = arena.stack()
-    image = arena.image(first, stack, orphan=place + blob["graft_leave"])
-    abi.GRAFT.codec.pack_into(code, blob["graft_data"], 0, stack, first.address, arena.base, len(image), mask)
+    code = bytearray(graft.code)
+    fields = (0, graft.stack, first.address, arena.base, len(image), mask)
+    abi.GRAFT.codec.pack_into(code, blob["graft_data"], *fields)
     home = arch.graft_registers(regs)
     at = blob["graft_data"] + abi.GRAFT.size
     code[at : at + len(home)] = home
@@ -156,6 +177,3 @@ def _unmap(arch: ModuleType, tracee: Tracee, arena: Arena, size: int, place: int
 
 def _is_stopped(tracee: Tracee) -> bool:
     return proc.Stat(tracee.pid).state == "t"
-
-
-__all__ = ["EXECUTOR_AT", "Parasite", "graft_place", "injected"]

@@ -29,8 +29,8 @@ def ask(q: Questions) -> tuple[int, int]:
     return actions, stack
 
 
-def dump(core: Any, q: Questions, asked: tuple[int, int], tracee: Tracee) -> None:
-    """Fill the signal fields of core_entry."""
+def dump(core: Any, q: Questions, asked: tuple[int, int]) -> None:
+    """Fill the actions and the alternative stack of core_entry."""
     actions, stack = asked
     for i in range(len(_SETTABLE)):
         handler, flags, restorer, mask = _ACTION.unpack(q.bytes(actions + i * _ACTION.size, _ACTION.size))
@@ -39,16 +39,16 @@ def dump(core: Any, q: Questions, asked: tuple[int, int], tracee: Tracee) -> Non
     core.thread_core.sas.ss_sp = sp
     core.thread_core.sas.ss_size = size
     core.thread_core.sas.ss_flags = flags & 0xFFFFFFFF
+
+
+def dump_pending(core: Any, tracee: Tracee) -> None:
+    """The blocked and pending signals; before the parasite, which blocks them all."""
+    core.tc.blk_sigset = tracee.sigmask()
     core.tc.signals_s.SetInParent()
     core.thread_core.signals_p.SetInParent()
     for shared, queue in ((True, core.tc.signals_s), (False, core.thread_core.signals_p)):
         for info in tracee.pending(shared):
             queue.signals.add(siginfo=info)
-
-
-def dump_mask(core: Any, tracee: Tracee) -> None:
-    """The blocked signals; before the parasite, which blocks them all."""
-    core.tc.blk_sigset = tracee.sigmask()
 
 
 def plan(program: Program, core: Any, pid: int, ignored: int) -> None:

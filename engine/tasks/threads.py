@@ -29,12 +29,16 @@ def ask(q: Questions) -> tuple[int, int]:
     return tid, robust
 
 
-def dump(core: Any, q: Questions, asked: tuple[int, int], tracee: Tracee) -> None:
-    """Fill clear_tid_addr, futex_rla and rseq_entry."""
+def dump(core: Any, q: Questions, asked: tuple[int, int]) -> None:
+    """Fill clear_tid_addr and futex_rla."""
     tid, robust = asked
     core.thread_info.clear_tid_addr = q.word(tid)
     core.thread_core.futex_rla = q.word(robust)
     core.thread_core.futex_rla_len = q.word(robust + 8)
+
+
+def dump_rseq(core: Any, tracee: Tracee) -> None:
+    """Fill rseq_entry."""
     area = tracee.rseq()
     if area:
         entry = core.thread_core.rseq_entry

@@ -48,11 +48,13 @@ def state(pid: int) -> tuple[object, ...]:
     )
 
 
-def settled(pid: int) -> tuple[object, ...]:
-    """The state once a tracer that was killed has been taken off by the kernel."""
+def settled(pid: int, before: tuple[object, ...]) -> tuple[object, ...]:
+    """The state once a tracer that was killed is off, and a task that it left in foreign code has gone home."""
     wait_until("the tracer is gone", lambda: proc.status(pid)["TracerPid"] == "0")
-    time.sleep(0.002)
-    return state(pid)
+    end = time.monotonic() + 2
+    while (now := state(pid)) != before and time.monotonic() < end:
+        time.sleep(0.002)
+    return now
 
 
 def run_and_kill(command: list[str], delay: float) -> int:
@@ -82,7 +84,7 @@ def test_killed_dump_leaves_the_task_as_it_was(c_program, start, engine_criu, tm
     killed = 0
     for _ in range(ROUNDS):
         killed += run_and_kill(command, random.uniform(0.3, 1.1) * whole) == -signal.SIGKILL
-        after = settled(worker.pid)
+        after = settled(worker.pid, before)
         assert after == before
         works(count)
         assert worker.poll() is None
@@ -101,7 +103,7 @@ def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> No
         if child == 0:
             _inject_and_die(worker.pid, step)
         _, status = os.waitpid(child, 0)
-        assert settled(worker.pid) == before, f"died at step {step}"
+        assert settled(worker.pid, before) == before, f"died at step {step}"
         works(count)
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0
@@ -117,7 +119,7 @@ def _inject_and_die(pid: int, die_at: int) -> None:
     from engine.kernel import ptrace
     from engine.plan.program import Arena, Machine, free_hole
     from engine.tasks import freeze
-    from engine.tasks.inject import injected
+    from engine.tasks.inject import Graft, injected
 
     class Deadly(ptrace.Tracee):
         __slots__ = ("calls",)
@@ -145,7 +147,7 @@ def _inject_and_die(pid: int, die_at: int) -> None:
             program = arena.program("test")
             program.ask("getpid")
             program.park()
-            with injected(this_machine(), tracee, vmas, arena, program) as parasite:
+            with injected(this_machine(), tracee, Graft(pid, vmas, arena, program)) as parasite:
                 parasite.run(program)
         code = 0
     except BaseException:
