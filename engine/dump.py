@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 
 from engine.context import Context
 from engine.errors import EngineError, Unsupported
@@ -56,16 +57,16 @@ class Collected:
 def dump(ctx: Context) -> None:
     """Dump the task --tree into --images-dir. On any failure it runs on as before, and no image is left."""
     pid = ctx.options.tree
-    images = ctx.images()
     ctx.log.info(f"Dumping process {pid} into {ctx.options.images_dir}")
     process.block_sigchld(True)
-    mappings = preflight(ctx, pid)
-    stats = DumpStats()
     try:
-        _dump(ctx, pid, images, stats, mappings)
-    except BaseException:
-        images.remove_created()
-        raise
+        mappings = preflight(ctx, pid)
+        with closing(ctx.images()) as images:
+            try:
+                _dump(ctx, pid, images, DumpStats(), mappings)
+            except BaseException:
+                images.remove_created()
+                raise
     finally:
         process.block_sigchld(False)
 

@@ -7,7 +7,7 @@ import fcntl
 import mmap
 import os
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 from engine.context import Context
 from engine.errors import BadImage, EngineError, KernelError, Unsupported
@@ -35,25 +35,24 @@ _PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts
 
 def restore(ctx: Context) -> int:
     """Restore the images in --images-dir; returns the root task's pid. A failure leaves no process and no file."""
-    images = ctx.images()
-    validate_all(images)
-    task = read(ctx, images)
     stats = RestoreStats()
     process.block_sigchld(True)
     try:
-        return _restore(ctx, images, task, stats)
+        with closing(ctx.images()) as images:
+            validate_all(images)
+            return _restore(ctx, images, read(ctx, images), stats)
     finally:
         process.block_sigchld(False)
 
 
 def show_plan(ctx: Context) -> str:
     """What restore would do, as text; nothing is done."""
-    images = ctx.images()
-    validate_all(images)
-    task = read(ctx, images)
-    with Opener(images, task.files, task.remaps, dry=True) as opener:
-        _, program, _ = _compile(ctx, task, opener, os.getpid())
-    return program.listing()
+    with closing(ctx.images()) as images:
+        validate_all(images)
+        task = read(ctx, images)
+        with Opener(images, task.files, task.remaps, dry=True) as opener:
+            arena, _, _ = _compile(ctx, task, opener, os.getpid())
+    return "\n".join(program.listing() for program in arena.programs)
 
 
 def read(ctx: Context, images: Images) -> TaskImages:
@@ -131,11 +130,11 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
                 log.warn(f"pid {pid}: cannot set {name}: raising a hard limit needs CAP_SYS_RESOURCE")
         identity.restore_from_outside(task.core, pid, log)
         _finish(ctx, task, tracee, arena, room, view)
-        stats.pages_restored = task.pages
-        stats.write(ctx)
         if options.pidfile:
             _write_pidfile(options.pidfile, pid)
             undo.callback(os.unlink, options.pidfile)
+        stats.pages_restored = task.pages
+        stats.write(ctx)
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
         freeze.thaw(tracee, stopped=options.leave_stopped)
         undo.pop_all()

@@ -1,8 +1,10 @@
 """stats-dump and stats-restore (stats.proto): counts in pages, times in µs; and --display-stats."""
 
 import time
+from contextlib import closing
 
 from engine.context import Context
+from engine.errors import KernelError
 from engine.images.files import Images
 
 
@@ -49,7 +51,12 @@ class DumpStats:
         d.pages_lazy = 0
         d.page_pipes = d.page_pipe_bufs = 0
         d.shpages_scanned = d.shpages_skipped_parent = d.shpages_written = 0
-        Images.open(ctx.schema, ctx.options.work_dir).write("STATS", ("dump",), [entry])
+        with closing(Images.open(ctx.schema, ctx.options.work_dir)) as work:
+            try:
+                work.write("STATS", ("dump",), [entry])
+            except KernelError:
+                work.remove_created()
+                raise
         if ctx.options.display_stats:
             print(
                 "Displaying dump stats:\n"
@@ -81,7 +88,13 @@ class RestoreStats:
         r.forking_time = self.forking
         r.restore_time = self.clock.total()
         r.pages_restored = self.pages_restored
-        Images.open(ctx.schema, ctx.options.work_dir).write("STATS", ("restore",), [entry])
+        with closing(Images.open(ctx.schema, ctx.options.work_dir)) as work:
+            try:
+                work.write("STATS", ("restore",), [entry])
+            except KernelError as e:
+                # images on read-only media are no reason not to restore from them
+                work.remove_created()
+                ctx.log.warn(f"no statistics: {e}")
         if ctx.options.display_stats:
             print(
                 "Displaying restore stats:\n"

@@ -145,3 +145,25 @@ def test_failed_operation_is_told_whole(criu: Criu, dumped, images: str) -> None
     pattern = rf"task {dumped.pid}: operation \d+: capset\(.*\)  # effective .*: Operation not permitted \(errno 1\)"
     assert re.search(pattern, done.stderr), done.stderr
     assert not os.path.exists(f"/proc/{dumped.pid}")
+
+
+def test_images_on_a_read_only_file_system(criu: Criu, dumped, images: str) -> None:  # type: ignore[no-untyped-def]
+    """Nothing needs to be written: the statistics are missed with a warning."""
+    subprocess.run(["mount", "--bind", images, images], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", images], check=True)
+        done = criu("restore", "-d", "-S", "-D", images)
+        assert "Warn" in done.stderr
+        assert "stats-restore" in done.stderr
+        end_restored(dumped.pid)
+    finally:
+        subprocess.run(["umount", images], check=True)
+
+
+def test_failure_at_the_last_moment_leaves_nothing(criu: Criu, dumped, images: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    before = sorted(os.listdir(images))
+    done = criu("restore", "-d", "-D", images, "--pidfile", str(tmp_path / "no" / "pid"), check=False)
+    assert done.returncode == 1
+    assert str(tmp_path / "no" / "pid") in done.stderr
+    assert not os.path.exists(f"/proc/{dumped.pid}")
+    assert sorted(os.listdir(images)) == before
