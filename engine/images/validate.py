@@ -99,3 +99,8 @@ def _check_files(files: list[Any], fdinfo: dict[int, list[Any]]) -> None:
             if entry.type not in _NO_FILE and (entry.type, entry.id) not in known:
                 what = f"file {entry.id:#x} of type {entry.type} is missing, fdinfo-{ident}.img has it as {entry.fd}"
                 raise BadImage("files.img", 0, f"{what}: truncated, or images of two dumps")
+
+
+def stored_pages(entry: Any) -> int:
+    """How many pages of a pagemap_entry are in the pages image."""
+    return pages_in(entry) if is_present(entry) else 0

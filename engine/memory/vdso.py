@@ -6,6 +6,7 @@ import os
 
 from engine.errors import EngineError
 from engine.images.files import Images
+from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.memory.vmas import VDSO, VVAR
 
@@ -45,11 +46,9 @@ def check(task: TaskImages, images: Images) -> None:
 
 def _pages(task: TaskImages, images: Images, start: int, size: int) -> bytes | None:
     """The dumped contents of a range, if the pages image has all of it."""
-    from engine.tasks.compile import present
-
     offset = 0
     for entry in task.pagemap:
-        at, count = present(entry)
+        at, count = entry.vaddr, stored_pages(entry)
         if at <= start and start + size <= at + count * PAGE:
             fd = images.open_raw("PAGES", task.pages_id)
             try:

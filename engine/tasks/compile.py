@@ -10,6 +10,7 @@ from engine.errors import BadImage
 from engine.files import ghost
 from engine.files.fd import FD_CLOEXEC, O_CLOEXEC
 from engine.images.files import Images
+from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _F_SETFD = 2
 _ALL_FDS = 0xFFFFFFFF
-PE_PARENT, PE_PRESENT = 1, 4
+PE_PARENT = 1
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 
 
@@ -90,14 +91,6 @@ class TaskImages:
         if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
         return [f"pid {self.pid}: {line}" for line in out]
-
-
-def present(entry: Any) -> tuple[int, int]:
-    """(address, pages in the pages image) of a pagemap_entry, in whichever of its forms."""
-    count = entry.nr_pages if entry.HasField("nr_pages") else entry.compat_nr_pages
-    if entry.HasField("flags") and not entry.flags & PE_PRESENT:
-        count = 0
-    return entry.vaddr, count
 
 
 def compile_task(
@@ -183,7 +176,7 @@ def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int
     by_page = sorted(mapped, key=lambda v: int(v.start))
     starts = [v.start for v in by_page]
     for entry in task.pagemap:
-        at, count = present(entry)
+        at, count = entry.vaddr, stored_pages(entry)
         end = at + count * PAGE
         while at < end:
             i = bisect_right(starts, at) - 1
