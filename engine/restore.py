@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import time
 from contextlib import ExitStack, closing, suppress
 
@@ -36,6 +37,9 @@ _PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts
 def restore(ctx: Context) -> int:
     """Restore the images in --images-dir; returns the root task's pid. A failure leaves no process and no file."""
     stats = RestoreStats()
+    # the task's descriptors may have higher numbers than we are allowed; its own limit comes back with the rest
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     process.block_sigchld(True)
     try:
         with closing(ctx.images()) as images:

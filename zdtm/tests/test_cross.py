@@ -32,15 +32,23 @@ PEER_CANNOT_DUMP = ("pid00",)
 BOTH = [name for name in CASES if name not in PEER_CANNOT]
 
 
-def run(name: str, dump: Path, restore: Path, request: pytest.FixtureRequest, label: str) -> None:
+def run(
+    name: str,
+    dump: Path,
+    restore: Path,
+    request: pytest.FixtureRequest,
+    label: str,
+    flavour: str = "host",
+    mode: str = "plain",
+) -> None:
     run_case(
         load(CASES[name]),
-        FLAVOURS["host"],
-        MODES["plain"],
+        FLAVOURS[flavour],
+        MODES[mode],
         engine(dump),
         engine(restore),
         places(request.config.rootpath),
-        as_root=True,
+        as_root=flavour == "host",
         label=label,
     )
 
@@ -53,3 +61,16 @@ def test_peer_restores_ours(name: str, engine_criu: Path, peer_criu: Path, reque
 @pytest.mark.parametrize("name", [*(n for n in BOTH if n not in PEER_CANNOT_DUMP), "cwd02", "file_cloexec"])
 def test_we_restore_the_peers(name: str, engine_criu: Path, peer_criu: Path, request: pytest.FixtureRequest) -> None:
     run(name, peer_criu, engine_criu, request, "from-peer")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_peer_in_userns(name: str, peer_criu: Path, request: pytest.FixtureRequest) -> None:
+    """What our engine cannot do yet, namespaces, is proven right by one that can: flavour, case and comparison."""
+    run(name, peer_criu, peer_criu, request, "peer", "userns")
+
+
+@pytest.mark.parametrize("flavour", ["ns", "userns"])
+@pytest.mark.parametrize("name", CASES)
+def test_case_itself_is_right(name: str, flavour: str, engine_criu: Path, request: pytest.FixtureRequest) -> None:
+    """Without a checkpoint, in the flavours in which a skip would hide a wrong test."""
+    run(name, engine_criu, engine_criu, request, "nocr", flavour, "nocr")

@@ -167,3 +167,30 @@ def test_failure_at_the_last_moment_leaves_nothing(criu: Criu, dumped, images: s
     assert str(tmp_path / "no" / "pid") in done.stderr
     assert not os.path.exists(f"/proc/{dumped.pid}")
     assert sorted(os.listdir(images)) == before
+
+
+def test_descriptors_above_the_engines_limit(engine_criu: Path, c_program, start, images: str) -> None:  # type: ignore[no-untyped-def]
+    source = """
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <unistd.h>
+    int main(void)
+    {
+        dup2(open("/dev/null", O_RDONLY), 900);
+        puts("ready");
+        fflush(stdout);
+        for (;;)
+            pause();
+    }
+    """
+    process = start(c_program(source))
+    wait(lambda: process.log.read_bytes() == b"ready\n")
+    limited = ["prlimit", "--nofile=64:", str(engine_criu)]
+    subprocess.run([*limited, "dump", "-t", str(process.pid), "-D", images], check=True)
+    process.wait()
+    before = proc.limits(os.getpid())[7]
+    subprocess.run([*limited, "restore", "-d", "-S", "-D", images], check=True)
+    assert os.readlink(f"/proc/{process.pid}/fd/900") == "/dev/null"
+    assert proc.limits(process.pid)[7] == before
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitpid(process.pid, 0)
