@@ -5,6 +5,8 @@ What differs is listed here and explained in docs/images.md; anything else is a 
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -179,4 +181,4 @@ def test_peer_reads_what_we_add(peer_criu: Path, criu: Criu, quiet, images: str)
     finish(quiet)
     done = subprocess.run([peer_criu, "restore", "-d", "-D", images, "-o", "restore.log"])
     assert done.returncode == 0, (Path(images) / "restore.log").read_text()
-    subprocess.run(["kill", "-KILL", str(quiet.pid)], check=True)
+    os.kill(quiet.pid, signal.SIGKILL)
