@@ -2,6 +2,7 @@
  * title: a restartable sequence is aborted or committed, and never loses its descriptor
  * flavours: host ns userns
  * arch: x86_64
+ * needs: get_rseq_conf
  */
 #include "zdtm.h"
 
