@@ -52,7 +52,8 @@ def everything() -> tuple[object, ...]:
     places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     mounts = [place for place in places if place in ("/mnt", "/tmp", "/run", "/dev")]
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
-    status = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(("Sig", "Shd", "Seccomp"))]
+    told = ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "Seccomp", "TracerPid", "Cap")
+    status = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(told)]
     return spaces, mounts, len(os.listdir("/proc/self/fd")), children, status, os.getuid()
 
 
