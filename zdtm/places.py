@@ -13,19 +13,29 @@ FALLBACK = Path("/var/tmp/zdtm")
 
 @dataclass(frozen=True)
 class Places:
-    """Two directories: programs (a cache) and artefacts (a directory an item)."""
+    """Two directories, programs (a cache) and artefacts (a directory an item), and a lock file."""
 
     programs: Path
     artefacts: Path
+    lock: Path
 
 
 def places(rootpath: Path) -> Places:
     """Below build/ of the checkout, or below /var/tmp where the tests' unprivileged user may not go there."""
     base = rootpath / "build"
     base.mkdir(exist_ok=True)
+    lock = base / "machine.lock"
     if not all(os.stat(p).st_mode & 0o001 for p in (base, *base.parents)):
         base = FALLBACK
-    return Places(base / "zdtm", base / "artefacts")
+    return Places(base / "zdtm", base / "artefacts", lock)
+
+
+@contextmanager
+def machine(places: Places, *, alone: bool = False) -> Iterator[None]:
+    """Items share the machine; what leaves things on it on purpose has it alone, so that no item is blamed for it."""
+    with open(places.lock, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from zdtm.features import ENGINE_FEATURES, missing_cpu_feature
 from zdtm.flavours import Flavour
 from zdtm.observe import snapshot
 from zdtm.observe.proc import alive, read
-from zdtm.places import Places, item_directory, remove
+from zdtm.places import Places, item_directory, machine, remove
 from zdtm.tree import Tree, strip_root
 from zdtm.waiting import adopting_orphans, poll, reap
 
@@ -125,7 +125,7 @@ def run_case(
     _check_possible(case, mode, dump_engine)
     program = build_case(places.programs, case.path, case.header.cflags)
     name = "-".join(filter(None, (case.name, flavour.name, label)))
-    with item_directory(places.artefacts, name) as directory:
+    with machine(places), item_directory(places.artefacts, name) as directory:
         tree = Tree(directory, flavour, as_root or case.as_root)
         run = Run(case, flavour, dump_engine, restore_engine, directory, tree)
         kept = True  # whatever goes wrong

@@ -325,7 +325,7 @@ def test_a_changed_tree_is_noticed(project: Project, change: str) -> None:
     assert (project.root / "build" / "artefacts" / "one-host" / "difference.txt").exists()
 
 
-def test_what_is_left_behind_is_noticed(project: Project) -> None:
+def test_what_is_left_behind_is_noticed(project: Project, request: pytest.FixtureRequest) -> None:
     project.case("one")
     mark = f"crtools-left-{os.getpid()}"
     cgroup = Path("/sys/fs/cgroup/freezer") / mark
@@ -337,13 +337,14 @@ def test_what_is_left_behind_is_noticed(project: Project) -> None:
         mkdir -p {project.root}/{mark} && mount -t tmpfs {mark} {project.root}/{mark}
         [ -d {cgroup.parent} ] && mkdir {cgroup} || true
     """
-    try:
-        result = project.run("--engine", project.engine(script))
-    finally:
-        subprocess.run(["umount", str(project.root / mark)], capture_output=True)
-        Path("/dev/shm", mark).unlink(missing_ok=True)
-        if cgroup.exists():
-            cgroup.rmdir()
+    with machine(places(request.config.rootpath), alone=True):
+        try:
+            result = project.run("--engine", project.engine(script))
+        finally:
+            subprocess.run(["umount", str(project.root / mark)], capture_output=True)
+            Path("/dev/shm", mark).unlink(missing_ok=True)
+            if cgroup.exists():
+                cgroup.rmdir()
     outcome, text = result.outcomes["one::host"]
     assert outcome == "failure" and "something is left behind" in text, text
     for thing in ("sleep 1000", "tmp/forgotten", f"/dev/shm/{mark}", f"mount {project.root}/{mark}"):
