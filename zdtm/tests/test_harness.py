@@ -22,7 +22,7 @@ from zdtm.failures import BuildFailed, StateDiffers
 from zdtm.header import BadHeader, parse
 from zdtm.images import check_page_count
 from zdtm.observe import maps, mounts, snapshot
-from zdtm.places import item_directory
+from zdtm.places import item_directory, machine, places
 
 HEADER = "/*\n * title: a case of the harness's own tests\n * flavours: {flavours}\n{more} */\n"
 PASSES = """
@@ -89,9 +89,10 @@ class Project:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest) -> Iterator[Project]:
-    build_directory = request.config.rootpath / "build"
-    build_directory.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="harness-", dir=build_directory) as path:
+    # in a checkout below /root the tests' user cannot reach build/
+    base = places(request.config.rootpath).programs.parent
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="harness-", dir=base) as path:
         os.chmod(path, 0o755)
         yield Project(Path(path))
 
