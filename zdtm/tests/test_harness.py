@@ -23,6 +23,7 @@ from zdtm.header import BadHeader, parse
 from zdtm.images import check_page_count
 from zdtm.observe import maps, mounts, snapshot
 from zdtm.places import item_directory, machine, places
+from zdtm.waiting import poll
 
 HEADER = "/*\n * title: a case of the harness's own tests\n * flavours: {flavours}\n{more} */\n"
 PASSES = """
@@ -443,17 +444,21 @@ def test_looking_does_not_disturb(
 ) -> None:
     source = """
         #include <signal.h>
+        #include <sys/prctl.h>
         #include <unistd.h>
         int main(void)
         {
             sigset_t none;
             sigemptyset(&none);
+            prctl(PR_SET_NAME, "loaded");
             sigsuspend(&none);
             write(1, "disturbed", 9);
             return 0;
         }
     """
     process = start(c_program(source, "-Wno-unused-result"))
+    # the dynamic loader sleeps too, and changes the maps afterwards
+    assert poll(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "loaded\n" or None, 5)
     looks: list[snapshot.Snapshot] = []
     while len(looks) < 3:
         look = snapshot.take(process.pid, False, frozenset())
