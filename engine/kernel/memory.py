@@ -98,7 +98,10 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
 
 
 def dump_pages(pid: int, mem: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:
-    """Append the contents of the runs to `out` (`name` in errors); `mem` is /proc/PID/mem for pages it may not read."""
+    """Write the contents of the runs to the empty file `out`; `name` is the file's in errors.
+
+    `mem` is a descriptor of /proc/PID/mem, for pages that the task itself may not read.
+    """
     check(
         lib.zd_dump_pages(pid, mem, out, runs.raw, runs.count, stats.raw),
         f"copying the pages of task {pid} into {name}",

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,11 @@
 
 #include "native.h"
 
-#define PAGE   4096ul
-#define BUFFER (256 * 1024ul)
-#define BATCH  512
+#define PAGE	       4096ul
+#define BUFFER	       (256 * 1024ul)
+#define BATCH	       512
+#define THREADS_MAX    8
+#define PAGES_A_THREAD (16 * 256ul) /* 16 MiB that make one more thread worth it */
 
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_WPALLOWED (1 << 0)
@@ -126,16 +129,17 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 	return n;
 }
 
-static int write_all(int fd, const char *buf, unsigned long size)
+static int write_all(int fd, const char *buf, unsigned long size, unsigned long offset)
 {
 	while (size) {
-		long r = write(fd, buf, size);
+		long r = pwrite(fd, buf, size, offset);
 
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
 			return r < 0 ? -errno : -ENOSPC;
 		buf += r;
+		offset += r;
 		size -= r;
 	}
 	return 0;
@@ -158,40 +162,92 @@ static long read_run(int pid, int mem, unsigned long addr, char *buf, unsigned l
 	return 0;
 }
 
-/* Append the pages of all runs to the image. -EFAULT etc. from the task, -ENOSPC etc. from the image. */
+/* One thread's part of the copy: `pages` pages of the runs, from page number `first` on. */
+struct share {
+	pthread_t thread;
+	const struct zd_run *runs;
+	int pid, mem, out;
+	unsigned long first, pages;
+	long result;
+};
+
+static void *copy_share(void *arg)
+{
+	struct share *s = arg;
+	const struct zd_run *run = s->runs;
+	unsigned long skip = s->first, left = s->pages * PAGE, offset = s->first * PAGE, filled = 0;
+	char *buf =
+		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	long r = 0;
+
+	if (buf == MAP_FAILED) {
+		s->result = -errno;
+		return NULL;
+	}
+	while (skip >= run->pages && left)
+		skip -= run++->pages;
+	while (left && !r) {
+		unsigned long at = run->start + skip * PAGE, part = (run->pages - skip) * PAGE;
+
+		part = part < left ? part : left;
+		part = part < BUFFER - filled ? part : BUFFER - filled;
+		r = read_run(s->pid, s->mem, at, buf + filled, part);
+		filled += part;
+		left -= part;
+		skip += part / PAGE;
+		if (skip == run->pages) {
+			skip = 0;
+			run++;
+		}
+		if (!r && (filled == BUFFER || !left)) {
+			r = write_all(s->out, buf, filled, offset);
+			offset += filled;
+			filled = 0;
+		}
+	}
+	munmap(buf, BUFFER);
+	s->result = r;
+	return NULL;
+}
+
+/*
+ * Write the pages of all runs to the empty image, big ones by as many threads as there are processors: while
+ * one reads from the task another writes. -EFAULT etc. from the task, -ENOSPC etc. from the image.
+ */
 long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats)
 {
-	char *buf =
-		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct share shares[THREADS_MAX];
+	unsigned long total = 0, threads;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN), r = 0;
 	int64_t start = now_us();
-	unsigned long filled = 0;
-	long r = 0;
 
-	if (buf == MAP_FAILED)
-		return -errno;
-	for (unsigned i = 0; i < count && !r; i++) {
-		unsigned long at = runs[i].start, left = runs[i].pages * PAGE;
+	for (unsigned i = 0; i < count; i++)
+		total += runs[i].pages;
+	threads = total / PAGES_A_THREAD;
+	threads = threads > (unsigned long)processors ? (unsigned long)processors : threads;
+	threads = threads > THREADS_MAX ? THREADS_MAX : threads ? threads : 1;
+	for (unsigned long i = 0; i < threads; i++) {
+		unsigned long first = total * i / threads;
 
-		stats->written += runs[i].pages;
-		while (left && !r) {
-			unsigned long part = left < BUFFER - filled ? left : BUFFER - filled;
-
-			r = read_run(pid, mem, at, buf + filled, part);
-			if (r)
-				break;
-			at += part;
-			left -= part;
-			filled += part;
-			if (filled == BUFFER) {
-				r = write_all(out, buf, filled);
-				filled = 0;
-			}
+		shares[i] = (struct share){.runs = runs,
+					   .pid = pid,
+					   .mem = mem,
+					   .out = out,
+					   .first = first,
+					   .pages = total * (i + 1) / threads - first};
+		/* the last share is this thread's; so is any for which there is no other */
+		if (i == threads - 1 || pthread_create(&shares[i].thread, NULL, copy_share, &shares[i])) {
+			shares[i].thread = pthread_self();
+			copy_share(&shares[i]);
 		}
 	}
-	if (!r)
-		r = write_all(out, buf, filled);
-	munmap(buf, BUFFER);
+	for (unsigned long i = 0; i < threads; i++) {
+		if (!pthread_equal(shares[i].thread, pthread_self()))
+			pthread_join(shares[i].thread, NULL);
+		r = r ? r : shares[i].result;
+	}
+	stats->written += total;
 	stats->write_time += now_us() - start;
 	return r;
 }
