@@ -37,7 +37,7 @@ def _named(names: list[str], log: Log) -> int:
 
 
 def _groups(options: Options, log: Log) -> int:
-    """The groups that the options ask for: 0 when all that is required is there."""
+    """The groups that the options ask for: 0 when all of it is there, optional or not, as CRIU has it."""
     asked = {REQUIRED}
     if options.extra:
         asked.add(EXTRA)
@@ -59,8 +59,8 @@ def _groups(options: Options, log: Log) -> int:
         return 1
     if missing:
         print("Looks good, but optional features are missing: trees that use them can be neither dumped nor restored.")
-    else:
-        print("Looks good.")
+        return 1
+    print("Looks good.")
     return 0
 
 

@@ -139,8 +139,12 @@ def limits(pid: int) -> list[tuple[int, int]]:
     out = []
     for line in read_text(f"/proc/{pid}/limits").splitlines()[1:]:
         soft, hard = line[26:].split()[:2]
-        out.append(tuple((1 << 64) - 1 if v == "unlimited" else int(v) for v in (soft, hard)))
-    return out  # type: ignore[return-value]
+        out.append((_limit(soft), _limit(hard)))
+    return out
+
+
+def _limit(word: str) -> int:
+    return (1 << 64) - 1 if word == "unlimited" else int(word)
 
 
 def auxv(pid: int) -> list[int]:

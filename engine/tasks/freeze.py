@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc, process
-from engine.kernel.ptrace import TaskGone, Tracee
+from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP, SIGTRAP
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
-    """A stopped task. Whatever happens inside, it is resumed at the end, unless `finish` was called first."""
+    """A stopped task. Whatever happens inside, it is resumed at the end, unless it was let go or killed."""
     tracee = Tracee(pid, deadline_us)
     try:
         tracee.seize(pt.PTRACE_O_TRACESYSGOOD)
@@ -32,10 +32,8 @@ def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
         if tracee.wait_event_stop(deliver=True) != SIGTRAP:
             raise EngineError(f"pid {pid} was stopped while it was being frozen: stopped tasks are not supported yet")
         yield tracee
-    except TaskGone:
-        raise
     finally:
-        with suppress(KernelError):  # dead, or let go by finish() already
+        with suppress(KernelError, ProcessLookupError):  # dead, or let go already
             thaw(tracee)
 
 
