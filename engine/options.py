@@ -35,7 +35,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("", "pidfile", TEXT, "pidfile"),
     ("W", "work-dir", TEXT, "work_dir"),
     ("o", "log-file", TEXT, "log_file"),
-    ("", "log-pid", FLAG, "log_pid"),
+    ("", "log-pid", FLAG, ""),
     ("v", "verbosity", OPTIONAL, "verbosity"),
     ("", "display-stats", FLAG, "display_stats"),
     ("j", "shell-job", FLAG, "shell_job"),
@@ -47,9 +47,9 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("", "feature", LIST, "features"),
     ("h", "help", FLAG, "help"),
     ("V", "version", FLAG, "version"),
-    ("", "config", TEXT, "config"),
-    ("", "no-default-config", FLAG, "no_default_config"),
-    ("", "file-validation", TEXT, "file_validation"),
+    ("", "config", TEXT, ""),
+    ("", "no-default-config", FLAG, "-"),
+    ("", "file-validation", TEXT, ""),
     ("", "skip-file-rwx-check", FLAG, "skip_file_rwx_check"),
     ("", "cpu-cap", OPTIONAL, "-"),
     ("", "exec-cmd", FLAG, ""),
@@ -147,19 +147,15 @@ class Options:
         "all",
         "arguments",
         "command",
-        "config",
         "display_stats",
         "experimental",
         "extra",
         "features",
-        "file_validation",
         "help",
         "images_dir",
         "leave_running",
         "leave_stopped",
         "log_file",
-        "log_pid",
-        "no_default_config",
         "permits",
         "pidfile",
         "plan",
@@ -182,15 +178,13 @@ class Options:
         self.work_dir = ""
         self.log_file = ""
         self.pidfile = ""
-        self.config = ""
-        self.file_validation = ""
         self.verbosity = 2
         self.timeout = DEFAULT_TIMEOUT
         self.features: list[str] = []
         self.permits: list[str] = []  # accepted, without effect yet: what they permit is refused by the preflight
         self.all = self.extra = self.experimental = False
-        self.display_stats = self.help = self.version = self.log_pid = self.plan = False
-        self.leave_running = self.leave_stopped = self.no_default_config = False
+        self.display_stats = self.help = self.version = self.plan = False
+        self.leave_running = self.leave_stopped = False
         self.restore_detached = self.restore_sibling = self.shell_job = self.skip_file_rwx_check = False
 
 

@@ -9,6 +9,7 @@ from engine.kernel import proc
 from engine.memory import vmas as vma_kind
 
 _STATES = {"Z": "is a zombie", "X": "is dead", "T": "is stopped", "t": "is stopped by its tracer"}
+_DEAD = ("Z", "X")
 
 
 def preflight(ctx: Context, pid: int) -> list[proc.Vma]:
@@ -18,6 +19,8 @@ def preflight(ctx: Context, pid: int) -> list[proc.Vma]:
     status = proc.status(pid)
     if stat.state in _STATES:
         blockers.append(f"{_STATES[stat.state]}: only running and sleeping tasks are supported yet")
+    if stat.state in _DEAD:
+        raise Unsupported([f"pid {pid}: {b}" for b in blockers])  # there is nothing more of it to look at
     threads = proc.threads(pid)
     if len(threads) > 1:
         blockers.append(f"has {len(threads)} threads: only single-threaded tasks are supported yet")
@@ -36,6 +39,8 @@ def preflight(ctx: Context, pid: int) -> list[proc.Vma]:
         for name in its
         if its[name] != own.get(name)
     ]
+    if _is_32_bit(pid):
+        blockers.append("is a 32-bit program: these are not supported yet")
     if stat.sid != pid and not ctx.options.shell_job:
         blockers.append(f"session {stat.sid} has its leader outside of the tree: dump the leader, or use --shell-job")
     mappings = proc.smaps(pid)
@@ -46,6 +51,15 @@ def preflight(ctx: Context, pid: int) -> list[proc.Vma]:
     if blockers:
         raise Unsupported(blockers)
     return mappings
+
+
+def _is_32_bit(pid: int) -> bool:
+    """ELFCLASS32 of the executable (elf(5)); registers tell for sure, but only of a frozen task."""
+    fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 5) == b"\x7fELF\x01"
+    finally:
+        os.close(fd)
 
 
 def _target(pid: int) -> proc.Stat:

@@ -109,7 +109,7 @@ def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats
     """Steps three to five for one task on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = undo.enter_context(Opener(images, task.files, task.remaps))
+        opener = undo.enter_context(Opener(images, task.files, task.remaps, not options.skip_file_rwx_check))
         arena, program, limits = _compile(ctx, task, opener, os.getpid())
         room = arena.reserve(16)
         image = arena.image(program, arena.stack())

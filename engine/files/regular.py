@@ -121,10 +121,10 @@ def _find_note(notes: bytes) -> list[int]:
     return []
 
 
-def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int = -1) -> int:
+def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int = -1, rwx_check: bool = True) -> int:
     """Open the file of a file_entry as it was: flags (unless others are given), offset; errors name what has changed.
 
-    `ghost_fd` leads to it where it has no name.
+    `ghost_fd` leads to it where it has no name; `rwx_check` compares its permissions too.
     """
     reg = entry.reg
     path = text(reg.name)
@@ -134,7 +134,7 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     except OSError as e:
         raise EngineError(f"cannot open {path} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:
-        _validate(reg, path, fd)
+        _validate(reg, path, fd, rwx_check)
         if reg.pos and not reg.flags & os.O_PATH:
             os.lseek(fd, reg.pos, os.SEEK_SET)
     except OSError as e:
@@ -146,11 +146,11 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     return fd
 
 
-def _validate(reg: Any, path: str, fd: int) -> None:
+def _validate(reg: Any, path: str, fd: int, rwx_check: bool) -> None:
     st = os.fstat(fd)
     if reg.HasField("mode") and reg.mode and stat.S_IFMT(st.st_mode) != stat.S_IFMT(reg.mode):
         raise EngineError(f"{path} has changed its type since the dump (mode {st.st_mode:o}, was {reg.mode:o})")
-    if reg.HasField("mode") and reg.mode and st.st_mode != reg.mode:
+    if rwx_check and reg.HasField("mode") and reg.mode and st.st_mode != reg.mode:
         raise EngineError(
             f"{path}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
         )

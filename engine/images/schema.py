@@ -159,7 +159,7 @@ def _fast_protobuf() -> tuple[Any, Callable[[Any], Any], Callable[[Any], Any]] |
         # One class, to see that this protobuf is like the one that this was written with.
         pool.AddSerializedFile(b'\n\x05probe"\x07\n\x05probe')
         make(pool.FindMessageTypeByName("probe"))().SerializeToString()
-    except Exception:
+    except Exception:  # a private module may differ in any way, and the public API below does the same, later
         return None
     return pool, make, _message.UnknownFieldSet
 

@@ -11,17 +11,20 @@ from engine.images.schema import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
     from typing import Any
 
 
 class Opener:
     """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
 
-    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images")
+    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_rwx_check")
 
-    def __init__(self, images: Images, files: dict[int, Any], remaps: list[Any], dry: bool = False) -> None:
+    def __init__(
+        self, images: Images, files: dict[int, Any], remaps: list[Any], rwx_check: bool = True, dry: bool = False
+    ) -> None:
         self._images = images
+        self._rwx_check = rwx_check
         self._ghosts = {r.orig_id: r.remap_id for r in remaps}
         self._files = files
         self._dry = dry
@@ -40,8 +43,12 @@ class Opener:
             kind = kinds.by_type(entry.type)
             if kind is None:
                 raise BadImage("files.img", 0, f"file {ident:#x} has type {entry.type}")
-            self._fds[key] = -1 if self._dry else kind.open_again(entry, "files.img", flags, self._ghost(entry))
+            self._fds[key] = -1 if self._dry else self._open(kind, entry, flags)
         return self._fds[key]
+
+    def _open(self, kind: ModuleType, entry: Any, flags: int | None) -> int:
+        fd: int = kind.open_again(entry, "files.img", flags, self._ghost(entry), self._rwx_check)
+        return fd
 
     def _ghost(self, entry: Any) -> int:
         """A descriptor of the ghost behind a file_entry, -1 if it is none. Each is made once."""

@@ -181,6 +181,15 @@ def test_kernel_thread(criu: Criu, images: str) -> None:
     refused(criu, 0, "dump", "-t", str(thread), "-D", images, names="is a kernel thread")
 
 
+def test_zombie(criu: Criu, images: str) -> None:
+    dead = subprocess.Popen(["true"])
+    while proc.Stat(dead.pid).state != "Z":
+        pass
+    line = refused(criu, 0, "dump", "-t", str(dead.pid), "-D", images, names=f"pid {dead.pid}: is a zombie")
+    assert "preflight: " in line
+    dead.wait()
+
+
 def test_ancestor_of_the_engine(criu: Criu, images: str) -> None:
     line = refused(criu, 0, "dump", "-t", str(os.getpid()), "-D", images, "-j", names=f"pid {os.getpid()}")
     assert "ancestor" in line
@@ -229,6 +238,8 @@ def test_full_disk(criu: Criu, quiet, images: str, size: str, leave: list[str]) 
         (["restore", "-R"], "--leave-running"),
         (["restore", "-S"], "--restore-sibling needs --restore-detached"),
         (["restore", "--lazy-pages"], "--lazy-pages"),
+        (["restore", "--config", "x"], "--config is not supported yet"),
+        (["dump", "-t", "1", "--file-validation", "size"], "--file-validation is not supported yet"),
         (["restore", "--timeout", "0"], "--timeout"),
         (["frobnicate"], "frobnicate"),
         ([], "no command"),

@@ -194,3 +194,11 @@ def test_descriptors_above_the_engines_limit(engine_criu: Path, c_program, start
     assert proc.limits(process.pid)[7] == before
     os.kill(process.pid, signal.SIGKILL)
     os.waitpid(process.pid, 0)
+
+
+def test_file_mode_is_not_compared_when_told_so(criu: Criu, dumped, images: str) -> None:  # type: ignore[no-untyped-def]
+    """The remedy that the error of a changed mode names."""
+    dumped.log.chmod(0o640)
+    assert "--skip-file-rwx-check" in criu("restore", "-d", "-D", images, check=False).stderr
+    criu("restore", "-d", "-S", "-D", images, "--skip-file-rwx-check")
+    end_restored(dumped.pid)
