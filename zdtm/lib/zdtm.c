@@ -3,10 +3,14 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -187,6 +191,46 @@ long test_differs(const void *memory, size_t length, uint32_t seed)
 			return (long)i;
 	}
 	return -1;
+}
+
+void *test_shared(size_t size)
+{
+	static unsigned int number;
+	char name[32];
+	void *memory;
+	int fd;
+
+	snprintf(name, sizeof(name), "shared-%u", number++);
+	fd = SYS(open(test_path(name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+	SYS(ftruncate(fd, size));
+	memory = SYS(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	SYS(close(fd));
+	return memory;
+}
+
+void test_post(uint32_t *word)
+{
+	__atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST);
+	SYS(syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
+}
+
+void test_await(uint32_t *word, uint32_t least)
+{
+	uint32_t seen;
+
+	while ((seen = __atomic_load_n(word, __ATOMIC_SEQ_CST)) < least)
+		if (syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0) && errno != EAGAIN &&
+		    errno != EINTR)
+			fail("futex: %s", strerror(errno));
+}
+
+void test_reap(pid_t child)
+{
+	int status;
+
+	CHECK(SYS(waitpid(child, &status, 0)) == child, "another child than %d ended", child);
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status), "child %d ended with wait status %#x", child,
+	      status);
 }
 
 long test_now_ms(void)

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/types.h>
 
 void test_init(int argc, char **argv);
 void test_daemon(void);
@@ -37,6 +38,19 @@ const char *test_path(const char *name);
 /* Fill memory with bytes that depend on the seed, and the first offset that differs from that, or -1. */
 void test_fill(void *memory, size_t length, uint32_t seed);
 long test_differs(const void *memory, size_t length, uint32_t seed);
+
+/*
+ * Processes and threads of one test. fail() may be called in any of them, pass() only in the first.
+ *
+ * test_shared() is zeroed memory that all processes forked later have in common (a mapped file of the test's
+ * directory). test_post() adds one to a word of it and wakes, test_await() sleeps until it is at least so
+ * much; both work between threads too, and a sleeper may be dumped. test_reap() waits for the end of a child
+ * that has to end with status 0.
+ */
+void *test_shared(size_t size);
+void test_post(uint32_t *word);
+void test_await(uint32_t *word, uint32_t least);
+void test_reap(pid_t child);
 
 /* Monotonic time in milliseconds; it goes on while the test is frozen. */
 long test_now_ms(void);

@@ -14,14 +14,16 @@ import platform
 from ptrace.binding import ptrace_attach, ptrace_detach, ptrace_getregs  # type: ignore[import-untyped]
 from ptrace.binding.func import ptrace_getfpregs  # type: ignore[import-untyped]
 
-from zdtm.observe.proc import read
+from zdtm.observe.proc import read, stat
 
 PARKING = {"x86_64": ("34", "130")}  # pause, rt_sigsuspend
 WALL = 0x40000000  # __WALL of wait(2): threads that were cloned without SIGCHLD too
 
 
 def parked(pid: int, tid: int) -> bool:
-    """Whether a thread sleeps in a call where it can be looked at."""
+    """Whether a thread sleeps in a call where it can be looked at; one that is stopped has to stay just so."""
+    if stat(tid)[3] not in "SD":
+        return False
     return read(pid, f"task/{tid}/syscall").split(" ", 1)[0] in PARKING.get(platform.machine(), ())
 
 

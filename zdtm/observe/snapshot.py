@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 
 from zdtm.observe import fds, maps, mounts, registers, task
-from zdtm.observe.proc import inner_pid, read, status_lines, threads, tree
+from zdtm.observe.proc import inner_pid, read, stat, status_lines, threads, tree
 
 # What a case may say that it changes itself while it is looked at (key `ignore` of its header).
 IGNORABLE = {
@@ -31,12 +31,17 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
     sections: dict[str, tuple[str, ...]] = {}
     for pid in tasks:
         name = f"task {inner_pid(pid)}"
-        sections[f"{name} identity"] = tuple(task.identity(pid, tasks))
-        sections[f"{name} state"] = tuple(task.state(pid))
-        sections[f"{name} fds"] = tuple(fds.describe(pid, mounts.points(pid), "positions" not in ignore))
-        sections[f"{name} maps"] = tuple(maps.describe(pid))
-        if private_mounts:
-            sections[f"{name} mounts"] = tuple(mounts.describe(pid))
+        live = [tid for tid in threads(pid) if stat(tid)[3] not in "ZX"]
+        sections[f"{name} parent"] = (task.parent(pid, tasks),)
+        if live:
+            # through a thread that is there: the leader may have ended before the others
+            view = live[0]
+            sections[f"{name} identity"] = tuple(task.identity(view))
+            sections[f"{name} state"] = tuple(task.state(view))
+            sections[f"{name} fds"] = tuple(fds.describe(view, mounts.points(view), "positions" not in ignore))
+            sections[f"{name} maps"] = tuple(maps.describe(view))
+        if live and private_mounts:
+            sections[f"{name} mounts"] = tuple(mounts.describe(view))
         for tid in threads(pid):
             thread = f"{name} thread {status_lines(read(pid, f'task/{tid}/status'))['NSpid'].split()[-1]}"
             sections[thread] = tuple(task.thread(pid, tid, "sigterm" not in ignore))

@@ -38,19 +38,23 @@ STAT = {
     52: "exit_code",
 }
 
+STATES = {"T": "stopped", "t": "stopped by its tracer", "Z": "zombie", "X": "dead"}
+
 # Whole files; one that the kernel does not have, or does not show, is noted as such on both sides.
 FILES = ("oom_score_adj", "loginuid", "personality", "timerslack_ns", "coredump_filter", "cgroup")
 # Not the time namespace: an engine may make one for a tree, to let its clocks go on from where they were.
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
-def identity(pid: int, tree: list[int]) -> list[str]:
-    """Who it is: parent, links, arguments, environment."""
-    parent = int(stat(pid)[4])
-    lines = [
-        f"parent: {inner_pid(parent) if parent in tree else 'outside the tree'}",
-        *(f"{link}: {os.readlink(PROC / str(pid) / link)}" for link in ("exe", "cwd", "root")),
-    ]
+def parent(pid: int, tree: list[int]) -> str:
+    """The task's parent, if that is in the tree."""
+    number = int(stat(pid)[4])
+    return f"parent: {inner_pid(number) if number in tree else 'outside the tree'}"
+
+
+def identity(pid: int) -> list[str]:
+    """Who it is: links, arguments, environment."""
+    lines = [f"{link}: {os.readlink(PROC / str(pid) / link)}" for link in ("exe", "cwd", "root")]
     for name in ("cmdline", "environ"):
         lines += [f"{name}: {part}" for part in read(pid, name).split("\0")]
     auxv = (PROC / str(pid) / "auxv").read_bytes()
@@ -83,7 +87,7 @@ def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
             lines.append(f"{name}: {value}")
     fields = stat_fields(read(pid, f"task/{tid}/stat"))
     lines += [f"{name}: {fields[number]}" for number, name in STAT.items()]
-    return [*lines, f"stopped: {'yes' if fields[3] in 'Tt' else 'no'}"]
+    return [*lines, f"state: {STATES.get(fields[3], 'alive')}"]
 
 
 def _file(pid: int, name: str) -> str:

@@ -306,7 +306,7 @@ CHANGES = {
     "echo 7 >/proc/$pid/oom_score_adj": "+oom_score_adj: 7",
     "prlimit --pid $pid --nofile=100:100": "+limit: Max open files 100 100 files",
     "renice -n 5 -p $pid >&2": "+nice: 5",
-    "kill -STOP $pid": "+stopped: yes",
+    "kill -STOP $pid": "+state: stopped",
     "taskset -p 1 $pid >&2": "+Cpus_allowed: 1",
 }
 
