@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 
 from engine.errors import KernelError
 from engine.kernel._native import ffi, lib
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 CLONE_PARENT = 0x8000
+# struct sched_attr of linux/sched/types.h, behind its size
+_SCHED_ATTR = struct.Struct("<IQiIQQQII")
 
 
 def pidfd_open(pid: int) -> int:
@@ -89,3 +92,20 @@ def sched_attr(pid: int) -> tuple[int, int, int, int]:
         int.from_bytes(raw[16:20], "little", signed=True),
         int.from_bytes(raw[20:24], "little"),
     )
+
+
+def sched_getattr(tid: int) -> tuple[int, ...]:
+    """sched_getattr(2) of a thread (0: the caller), from `policy` on.
+
+    (policy, flags, nice, priority, runtime, deadline, period, util_min, util_max); times in ns. `nice` is 0 under a
+    realtime policy, whatever the thread will have under another (getpriority(2) tells); `runtime` is the slice of a
+    thread under a fair policy, from Linux 6.12 on.
+    """
+    buf = ffi.new("char[56]")
+    check(lib.zd_sched_getattr(tid, buf, 56), f"sched_getattr({tid})")
+    return _SCHED_ATTR.unpack_from(ffi.buffer(buf), 4)
+
+
+def ioprio_get(tid: int) -> int:
+    """ioprio_get(2) of a thread (0: the caller): class << 13 | data, 0 where none was ever set."""
+    return check(lib.zd_ioprio_get(tid), f"ioprio_get({tid})")

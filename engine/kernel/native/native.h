@@ -14,6 +14,7 @@ int zd_futex_wake(void *word);
 int zd_kcmp(int pid1, int pid2, int type, unsigned long idx1, unsigned long idx2);
 int zd_personality(unsigned long persona);
 int zd_sched_getattr(int pid, void *attr, unsigned size);
+int zd_ioprio_get(int tid);
 
 /* ptrace.c */
 long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data);

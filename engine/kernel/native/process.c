@@ -187,3 +187,9 @@ int zd_sched_getattr(int pid, void *attr, unsigned size)
 {
 	return answer(syscall(SYS_sched_getattr, pid, attr, size, 0));
 }
+
+/* ioprio_get(2) of one thread: its own setting, 0 where it has none. */
+int zd_ioprio_get(int tid)
+{
+	return answer(syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, tid));
+}
