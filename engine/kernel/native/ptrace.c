@@ -59,3 +59,15 @@ int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size)
 	return -ENODEV;
 #endif
 }
+
+/* CPUID: eax, ebx, ecx, edx. -ENODEV: this CPU has no such leaf, or is no x86 at all. */
+int zd_cpuid(unsigned leaf, unsigned subleaf, unsigned *registers)
+{
+#ifdef __x86_64__
+	unsigned *r = registers;
+
+	return __get_cpuid_count(leaf, subleaf, &r[0], &r[1], &r[2], &r[3]) ? 0 : -ENODEV;
+#else
+	return -ENODEV;
+#endif
+}
