@@ -77,6 +77,11 @@ def _run(options: Options, log: Log) -> int:
         if not options.restore_detached:
             os.waitpid(pid, 0)
         return 0
+    if command == "cpuinfo":
+        from engine import cpuinfo
+        from engine.context import Context
+
+        return cpuinfo.run(Context(options, log))
     raise BadOption(f"the command {command} is not supported yet")
 
 

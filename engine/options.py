@@ -51,7 +51,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("", "no-default-config", FLAG, "-"),
     ("", "file-validation", TEXT, ""),
     ("", "skip-file-rwx-check", FLAG, "skip_file_rwx_check"),
-    ("", "cpu-cap", OPTIONAL, "-"),
+    ("", "cpu-cap", OPTIONAL, "cpu_cap"),
     ("", "exec-cmd", FLAG, ""),
     ("", "freeze-cgroup", TEXT, ""),
     ("", "weak-sysctls", FLAG, "-"),
@@ -114,11 +114,14 @@ Usage:
   criu dump -t PID [options]
   criu restore [options]
   criu check [--extra] [--experimental] [--all] [--feature NAME]
+  criu cpuinfo dump|check [options]
 
 Commands:
   dump            checkpoint the process PID
   restore         restore what was dumped
   check           tell whether this kernel can do it all
+  cpuinfo dump    write down what this CPU offers
+  cpuinfo check   tell whether this CPU offers what was written down
 
 Options for dump and restore:
   -t, --tree PID            the process to dump
@@ -136,6 +139,8 @@ Options for dump and restore:
       --display-stats       print statistics
       --timeout SECONDS     give up freezing after that long (default: 10)
       --skip-file-rwx-check do not compare file modes at restore
+      --cpu-cap[=WORDS]     write down, or compare, what the CPU offers: fpu, ins, cpu, all, none, ^WORD, with
+                            commas between (default: all; of cpuinfo: fpu,ins)
   -h, --help                this text
   -V, --version             version"""
 
@@ -147,6 +152,7 @@ class Options:
         "all",
         "arguments",
         "command",
+        "cpu_cap",
         "display_stats",
         "experimental",
         "extra",
@@ -182,6 +188,7 @@ class Options:
         self.timeout = DEFAULT_TIMEOUT
         self.features: list[str] = []
         self.permits: list[str] = []  # accepted, without effect yet: what they permit is refused by the preflight
+        self.cpu_cap: int | None = None  # bits of engine/cpuinfo.py; None: not given
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
         self.leave_running = self.leave_stopped = False
@@ -270,6 +277,10 @@ def _set(
         getattr(options, attribute).append(value)
     elif kind == TEXT:
         setattr(options, attribute, value)
+    elif attribute == "cpu_cap":
+        from engine import cpuinfo
+
+        options.cpu_cap = cpuinfo.modes(value, options.cpu_cap)
     else:
         try:
             setattr(options, attribute, int(value or "1"))
@@ -286,8 +297,14 @@ def _check(options: Options) -> None:
         raise BadOption("no command; one of " + ", ".join(COMMANDS))
     if command not in COMMANDS:
         raise BadOption(f"unknown command {command}; one of " + ", ".join(COMMANDS))
-    if options.arguments:
-        raise BadOption(f"unexpected argument {options.arguments[0]!r} after {command}")
+    if command == "cpuinfo":
+        if not options.arguments:
+            raise BadOption("cpuinfo needs to be told what to do: dump or check")
+        if options.arguments[0] not in ("dump", "check"):
+            raise BadOption(f"cpuinfo {options.arguments[0]}: unknown; dump or check")
+    extra = options.arguments[command == "cpuinfo" :]
+    if extra:
+        raise BadOption(f"unexpected argument {extra[0]!r} after {command}")
     if command == "dump":
         if options.tree <= 0:
             raise BadOption("dump needs --tree PID, a pid greater than 0")
