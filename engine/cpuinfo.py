@@ -90,7 +90,7 @@ def _check(ctx: Context, images: Images, asked: int) -> None:
         raise BadImage(_IMAGE, 0, f"{len(info.x86_entry)} x86 CPUs in it, one is expected; dump again")
     there, here = info.x86_entry[0], _here(ctx).x86_entry[0]
     cpu.validate(there, _IMAGE)
-    found: dict[str, str] = {}  # what is wrong -> the first mode that minds, which the user can take away
+    found: dict[str, list[str]] = {}  # what is wrong -> the modes that mind, which the user can take away
     for mode, bit, look in (
         ("fpu", FPU, cpu.lacks_state),
         ("ins", INS, cpu.lacks_instructions),
@@ -98,10 +98,10 @@ def _check(ctx: Context, images: Images, asked: int) -> None:
     ):
         if asked & bit:
             for what in look(there, here):
-                found.setdefault(what, mode)
-    if asked & INS:
+                found.setdefault(what, []).append(f"^{mode}")
+    if asked & INS and not asked & CPU:
         silent = cpu.lacks_silently(there, here)
         if silent:
             ctx.log.warn(f"this CPU lacks {', '.join(silent)}: programs that have seen them may use them")
     if found:
-        raise Unsupported([f"{what}; use such a CPU, or --cpu-cap=^{mode}" for what, mode in found.items()])
+        raise Unsupported([f"{what}; use such a CPU, or --cpu-cap={','.join(minds)}" for what, minds in found.items()])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+from engine.errors import BadImage, Unsupported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +74,14 @@ _COMPONENTS = (
 # Elements that a component has in the image, also on a CPU without it, as the field's readers expect.
 _ELEMENTS = {"ymmh_space": 64, "opmask_reg": 8, "zmm_upper": 64, "hi16_zmm": 128}
 _LEGACY = struct.Struct("<HHHHQQII32I64I12I")  # the FXSAVE area up to the software-reserved bytes
+_MXCSR_MASK = 28
 _XSTATE_BV = 512
+_ENABLED = 464  # where the kernel says which components it enabled: XCR0, at the software-reserved bytes (asm/user.h)
+_LEGACY_COMPONENTS = 3  # x87 and SSE, in the FXSAVE area
+_HELD = _LEGACY_COMPONENTS | sum(1 << number for number, _, _ in _COMPONENTS)
+_PKRU = 9
+_FIRST_PKRU = 0x55555554  # what Linux starts every task with: all keys but 0 without rights
+_FIRST_MXCSR = 0x1F80
 _TLS_ENTRIES = (12, 13, 14)  # GDT_ENTRY_TLS_MIN and on (asm/segment.h)
 _USER_DESC = struct.Struct("<IIII")
 
@@ -154,7 +163,10 @@ def graft_registers(regs: bytes | bytearray) -> bytes:
 
 
 def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray, component: Component) -> None:
-    """Fill core.thread_info's gpregs and fpregs from the register sets; `component` is xstate_component()."""
+    """Fill core.thread_info's gpregs and fpregs from the register sets; `component` is xstate_component().
+
+    Raises Unsupported when the thread uses a component that the image has no field for (AMX tiles, APX).
+    """
     info = core.thread_info
     gp = info.gpregs
     values = dict(zip(_NAMES, _REGS.unpack(regs), strict=True))
@@ -176,7 +188,11 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
         return
     xsave = fp.xsave
     xsave.cet.cet = xsave.cet.ssp = 0  # no shadow stack: a task that has one is refused
-    xsave.xstate_bv = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
+    used: int = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
+    foreign = [n for n in range(63) if used & ~_HELD & 1 << n and _in_use(state, component(n))]
+    if foreign:
+        raise Unsupported([f"it uses {_names(foreign)}, which CRIU's images have no field for"])
+    xsave.xstate_bv = used & _HELD
     for number, field, size in _COMPONENTS:
         where = component(number)
         raw = state[where[0] : where[0] + where[1]] if where else b""
@@ -231,36 +247,63 @@ def general_of(core: Any) -> bytes:
 def extended_of(core: Any, current: bytes | bytearray, component: Component) -> tuple[bytes, list[str]]:
     """The extended register set to restore, and what of the image this CPU cannot hold.
 
-    `current` is the thread's present set: it gives the size and the software-reserved bytes.
+    `current` is the thread's present set: it gives the size, the software-reserved bytes and which components the
+    kernel has enabled. A component whose bit in xstate_bv is clear is in its initial state, which every CPU can hold.
+    Raises Unsupported when the image says of a component that it was in use, and does not hold it.
     """
     fp = core.thread_info.fpregs
     out = bytearray(len(current))
-    out[464:512] = current[464:512]
+    out[_ENABLED:_XSTATE_BV] = current[_ENABLED:_XSTATE_BV]
     legacy = [fp.cwd, fp.swd, fp.twd, fp.fop, fp.rip, fp.rdp, fp.mxcsr, fp.mxcsr_mask]
-    legacy += _fixed(fp.st_space, 32) + _fixed(fp.xmm_space, 64) + [0] * 12
+    legacy += [*_fixed(fp.st_space, 32, "st_space"), *_fixed(fp.xmm_space, 64, "xmm_space"), *[0] * 12]
     _LEGACY.pack_into(out, 0, *legacy)
     missing: list[str] = []
-    if not fp.HasField("xsave"):
-        struct.pack_into("<Q", out, _XSTATE_BV, 3)
-        return bytes(out), missing
+    bits = fp.mxcsr & ~(struct.unpack_from("<I", current, _MXCSR_MASK)[0] or 0xFFBF)
+    if bits:
+        missing.append(f"bits {bits:#x} of mxcsr (misalignsse is 0x20000)")
     xsave = fp.xsave
-    used = xsave.xstate_bv
+    bv = xsave.xstate_bv if fp.HasField("xsave") else _LEGACY_COMPONENTS
+    foreign = [n for n in range(64) if bv & ~_HELD & 1 << n]
+    if foreign:
+        raise Unsupported(
+            [f"a task used {_names(foreign)}, which its images do not hold; end that use, and dump again"]
+        )
+    used = bv & _LEGACY_COMPONENTS
+    if fp.mxcsr != _FIRST_MXCSR:
+        used |= 2  # with no component that needs it in use, the kernel would not look at it
+    enabled = struct.unpack_from("<Q", current, _ENABLED)[0]
     for number, field, size in _COMPONENTS:
         values = list(getattr(xsave, field))
-        if not used >> number & 1 or not values:
-            used &= ~(1 << number)
+        where = component(number) if enabled >> number & 1 else None
+        if not bv >> number & 1:
+            if number == _PKRU and where and not values:  # of a CPU without: as every new task has it here
+                out[where[0] : sum(where)] = current[where[0] : sum(where)]
+                used |= struct.unpack_from("<Q", current, _XSTATE_BV)[0] & 1 << number
             continue
-        where = component(number)
         if where is None:
-            used &= ~(1 << number)
-            if any(values):
-                missing.append(field)
+            if any(values) and not (number == _PKRU and values[0] == _FIRST_PKRU):
+                missing.append(_names([number]))
             continue
-        raw = struct.pack(f"<{len(values)}{'Q' if size == 8 else 'I'}", *values)[: where[1]]
-        out[where[0] : where[0] + len(raw)] = raw
-    struct.pack_into("<Q", out, _XSTATE_BV, used & ((1 << 10) - 1))
+        if len(values) * size > where[1]:
+            raise BadImage("core image", 0, f"{field} has {len(values)} elements, more than a CPU holds; dump again")
+        struct.pack_into(f"<{len(values)}{'Q' if size == 8 else 'I'}", out, where[0], *values)
+        used |= 1 << number
+    struct.pack_into("<Q", out, _XSTATE_BV, used)
     return bytes(out), missing
 
 
-def _fixed(values: Any, count: int) -> list[int]:
-    return (list(values) + [0] * count)[:count]
+def _in_use(state: bytes | bytearray, where: tuple[int, int] | None) -> bool:
+    """Is a component whose bit is set anything but zero? If we cannot tell, it is."""
+    return where is None or any(state[where[0] : sum(where)])
+
+
+def _names(numbers: list[int]) -> str:
+    from engine.arch.x86_cpu import component_name
+
+    return ", ".join(map(component_name, numbers))
+
+
+def _fixed(values: Any, count: int, field: str) -> list[int]:
+    if len(values) not in (0, count):
+        raise BadImage("core image", 0, f"{field} has {len(values)} elements instead of {count}; dump again")
+    return list(values) or [0] * count
