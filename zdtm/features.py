@@ -3,7 +3,10 @@
 from pathlib import Path
 
 # name in a header -> flag in /proc/cpuinfo
-CPU_FEATURES = {"avx": "avx", "avx2": "avx2", "avx512": "avx512f", "avx512bw": "avx512bw"}
+CPU_FEATURES = {
+    **{"avx": "avx", "avx2": "avx2", "avx512": "avx512f", "avx512bw": "avx512bw"},
+    **{"pku": "ospke", "xgetbv1": "xgetbv1"},
+}
 
 # names that `criu check --feature` answers
 ENGINE_FEATURES = (
