@@ -4,9 +4,16 @@ from pathlib import Path
 
 # name in a header -> flag in /proc/cpuinfo
 CPU_FEATURES = {
-    **{"avx": "avx", "avx2": "avx2", "avx512": "avx512f", "avx512bw": "avx512bw"},
-    **{"pku": "ospke", "xgetbv1": "xgetbv1"},
+    "avx": "avx",
+    "avx2": "avx2",
+    "avx512": "avx512f",
+    "avx512bw": "avx512bw",
+    "pku": "ospke",
+    "xgetbv1": "xgetbv1",
 }
+
+# name in a header, and of the kernel's for a security module -> what it is called
+LSMS = {"apparmor": "AppArmor", "selinux": "SELinux"}
 
 # names that `criu check --feature` answers
 ENGINE_FEATURES = (
@@ -28,3 +35,15 @@ def missing_cpu_feature(needs: tuple[str, ...]) -> str | None:
         return None
     has = set(Path("/proc/cpuinfo").read_text().split())
     return next((flag for flag in wanted if flag not in has), None)
+
+
+def missing_lsm(needs: tuple[str, ...]) -> str | None:
+    """The first security module that is needed and not active."""
+    active: list[str] = []
+    listed = Path("/sys/kernel/security/lsm")  # securityfs may not be mounted
+    if listed.exists():
+        active = listed.read_text().strip().split(",")
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    if enabled.exists() and enabled.read_text().strip() == "Y":
+        active.append("apparmor")
+    return next((LSMS[name] for name in needs if name in LSMS and name not in active), None)

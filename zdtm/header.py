@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from zdtm.features import CPU_FEATURES, ENGINE_FEATURES
+from zdtm.features import CPU_FEATURES, ENGINE_FEATURES, LSMS
 from zdtm.flavours import FLAVOURS
 from zdtm.observe.snapshot import IGNORABLE
 
@@ -54,7 +54,7 @@ KEYS = tuple(field.name for field in fields(Header))
 WORDS = {  # key -> the words that it may hold
     "flavours": tuple(FLAVOURS),
     "flags": tuple(FLAGS),
-    "needs": (*CPU_FEATURES, *ENGINE_FEATURES),
+    "needs": (*CPU_FEATURES, *LSMS, *ENGINE_FEATURES),
     "arch": ARCHITECTURES,
     "ignore": tuple(IGNORABLE),
 }

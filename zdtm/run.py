@@ -23,7 +23,7 @@ from zdtm.failures import (
     Skipped,
     StateDiffers,
 )
-from zdtm.features import ENGINE_FEATURES, missing_cpu_feature
+from zdtm.features import ENGINE_FEATURES, missing_cpu_feature, missing_lsm
 from zdtm.flavours import Flavour
 from zdtm.observe import snapshot
 from zdtm.observe.proc import alive, read
@@ -157,6 +157,8 @@ def _check_possible(case: Case, mode: Mode, engine: Engine) -> None:
         raise Skipped(f"only for {', '.join(header.arch)}")
     if flag := missing_cpu_feature(header.needs):
         raise Skipped(f"this CPU has no {flag}")
+    if lsm := missing_lsm(header.needs):
+        raise Skipped(f"this kernel has no {lsm}")
     if mode.round:
         for feature in header.needs:
             if feature in ENGINE_FEATURES and not engine.has_feature(feature):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-OF_THE_MACHINE = ("no peer CRIU", "this CPU has no ", "only for ")
+OF_THE_MACHINE = ("no peer CRIU", "this CPU has no ", "this kernel has no ", "only for ")
 NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\d+")
 
 
