@@ -9,6 +9,7 @@ from engine.errors import EngineError, KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
+from engine.kernel.uapi.seccomp import BPF_INSN_SIZE, BPF_MAXINSNS
 from engine.kernel.uapi.signal import SIGTRAP
 
 XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
@@ -197,6 +198,24 @@ class Tracee:
         addr = int.from_bytes(buf[0:8], "little")
         size, signature, flags = (int.from_bytes(buf[i : i + 4], "little") for i in (8, 12, 16))
         return (addr, size, signature, flags) if addr else None
+
+    def seccomp_filter(self, index: int) -> tuple[bytes, int]:
+        """(code, flags) of a seccomp filter; 0 is the oldest. The code is an array of struct sock_filter.
+
+        KernelError EACCES without CAP_SYS_ADMIN or when this thread is under seccomp itself, EMEDIUMTYPE for code that
+        is not classic BPF. Of the flags the kernel keeps SECCOMP_FILTER_FLAG_LOG only.
+        """
+        buf = bytearray(BPF_MAXINSNS * BPF_INSN_SIZE)
+        count = check(
+            lib.zd_ptrace_buf(pt.PTRACE_SECCOMP_GET_FILTER, self.pid, index, ffi.from_buffer(buf)),
+            f"ptrace(PTRACE_SECCOMP_GET_FILTER, {self.pid}, {index})",
+        )
+        data = bytearray(index.to_bytes(8, "little") + bytes(8))  # struct seccomp_metadata: u64 filter_off, flags
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_SECCOMP_GET_METADATA, self.pid, len(data), ffi.from_buffer(data)),
+            f"ptrace(PTRACE_SECCOMP_GET_METADATA, {self.pid}, {index})",
+        )
+        return bytes(buf[: count * BPF_INSN_SIZE]), int.from_bytes(data[8:], "little")
 
 
 def xstate_component(number: int) -> tuple[int, int] | None:

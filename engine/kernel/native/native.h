@@ -23,6 +23,8 @@ long zd_regset_get(int pid, unsigned type, void *buf, unsigned long size);
 long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size);
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size);
 int zd_cpuid(unsigned leaf, unsigned subleaf, unsigned *registers);
+int zd_landlock_abi(void);
+int zd_bystander(unsigned uid, unsigned gid);
 
 /* memory.c */
 long zd_read_memory(int pid, unsigned long addr, void *buf, unsigned long size);
