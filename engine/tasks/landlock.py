@@ -13,11 +13,11 @@ import os
 
 from engine.errors import EngineError, KernelError
 from engine.kernel import landlock as kernel
-from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.plan.program import Ref
+    from engine.tasks.questions import Answers, Questions
 
 _CAP_SYS_PTRACE = 1 << 19
 
