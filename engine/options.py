@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("", "mntns-compat-mode", FLAG, "-"),
     ("", "network-lock", TEXT, "-"),
     ("", "unprivileged", FLAG, "-"),
-    ("", "allow-uprobes", FLAG, "-"),
+    ("", "allow-uprobes", FLAG, "allow_uprobes"),
     ("", "external", LIST, "-"),
     ("", "ext-unix-sk", OPTIONAL, "-"),
     ("", "tcp-established", FLAG, "-"),
@@ -138,6 +138,7 @@ Options for dump and restore:
       --plan                restore: print the program of every task, and do nothing
       --display-stats       print statistics
       --timeout SECONDS     give up freezing after that long (default: 10)
+      --allow-uprobes       dump and restore a process that has met uprobes
       --skip-file-rwx-check do not compare file modes at restore
       --cpu-cap[=WORDS]     write down, or compare, what the CPU offers: fpu, ins, cpu, all, none, ^WORD, with
                             commas between (default: all; of cpuinfo: fpu,ins)
@@ -150,6 +151,7 @@ class Options:
 
     __slots__ = (
         "all",
+        "allow_uprobes",
         "arguments",
         "command",
         "cpu_cap",
@@ -189,6 +191,7 @@ class Options:
         self.features: list[str] = []
         self.permits: list[str] = []  # accepted, without effect yet: what they permit is refused by the preflight
         self.cpu_cap: int | None = None  # bits of engine/cpuinfo.py; None: not given
+        self.allow_uprobes = False
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
         self.leave_running = self.leave_stopped = False

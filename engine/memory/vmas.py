@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.files.table import FileTable, mapped_flags
 from engine.kernel import proc
 from engine.kernel.uapi import mman as mm
+from engine.memory import uprobes
 from engine.plan import abi
 from engine.plan.program import Program, Ref
 
@@ -56,11 +57,11 @@ _REFUSED = {
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
 
-def blockers(vmas: list[proc.Vma]) -> list[str]:
+def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False) -> list[str]:
     """What cannot be dumped, one line each: the mapping and what it is."""
     out = []
     for v in vmas:
-        if v.path in _SPECIAL:
+        if v.path in _SPECIAL or (allow_uprobes and v.path == uprobes.AREA):
             continue
         what = _unsupported(v)
         if what:
@@ -78,13 +79,14 @@ _NAMED = (
     ("/SYSV", "System V shared memory"),
     ("/memfd:", "memory of a memfd"),
     ("/[aio]", "an AIO ring"),
-    ("[uprobes]", "uprobes"),
     ("anon_inode:", "memory of an anonymous inode"),
     ("socket:", "a packet socket's ring"),
 )
 
 
 def _unsupported(v: proc.Vma) -> str:
+    if v.path.startswith("[uprobes"):
+        return uprobes.refusal(v)
     for name, what in _NAMED:
         if v.path.startswith(name):
             return f"{what} is not supported yet"
@@ -100,8 +102,9 @@ def _unsupported(v: proc.Vma) -> str:
 def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files: FileTable) -> None:
     """Fill mm_entry.vmas; mapped files go into `files`. `brk` is (start_brk, brk)."""
     last: Any = None
-    for v in vmas:
-        kind = _SPECIAL.get(v.path, 0)
+    for v, kind in zip(vmas, _kinds(vmas, pid), strict=True):
+        if kind is None:
+            continue
         if kind == VVAR and last is not None and last.status & VVAR and last.end == v.start:
             last.end = v.end  # one group, whatever its parts are called
             continue
@@ -135,6 +138,22 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.madv = advice
 
 
+def _kinds(vmas: list[proc.Vma], pid: int) -> list[int | None]:
+    """What is special about each mapping (vma_entry.status, 0: nothing); None for what stays out of the images."""
+    from engine.memory import vdso  # which needs this module itself
+
+    proxied = vdso.find_proxied(pid, vmas)
+    out: list[int | None] = []
+    for v in vmas:
+        kind: int | None = _SPECIAL.get(v.path, 0)
+        if v.path == uprobes.AREA or (proxied and kind in (VDSO, VVAR)):
+            kind = None
+        elif proxied and v.start in proxied and not v.ino and not v.shared:
+            kind = VDSO if v.start == proxied[0] else VVAR
+        out.append(kind)
+    return out
+
+
 def has_pages(vma: Any) -> bool:
     """Can the mapping hold pages of the task's own, which are in the pages image?"""
     return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
@@ -154,7 +173,11 @@ def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool) -> None:
     size = vma.end - vma.start
     prot = vma.prot | (mm.PROT_WRITE if filled else 0)
     equal = {"expect": abi.EXPECT_EQUAL, "want": vma.start}
-    program.sys("mmap", vma.start, size, prot, flags, fd, vma.pgoff, note=text(vma), **equal)
+    # the kernel sets a file's uprobes in text that is mapped and not writable, and only then looks for them later
+    probed = vma.prot & mm.PROT_EXEC and vma.status & FILE_PRIVATE
+    program.sys("mmap", vma.start, size, vma.prot if probed else prot, flags, fd, vma.pgoff, note=text(vma), **equal)
+    if probed and prot != vma.prot:
+        program.sys("mprotect", vma.start, size, prot)
     # before the pages come: a neighbour with other advice is another mapping, and must stay one
     for bit in range(64):
         if vma.madv >> bit & 1:
