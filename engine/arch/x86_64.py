@@ -232,6 +232,19 @@ def plan_areas(program: Program, core: Any) -> None:
         program.sys("set_thread_area", program.arena.put(raw), note=f"GDT entry {d.entry_number}")
 
 
+def restore_areas(core: Any, tracee: Tracee) -> None:
+    """Set the GDT entries that were in use; before the registers, whose selectors may name them.
+
+    From outside: set_thread_area(2) is a system call of 32-bit code only.
+    """
+    for d in core.thread_info.tls:
+        if d.seg_not_present and not d.usable and not d.base_addr and not d.limit:
+            continue
+        bits = d.seg_32bit | d.contents_l << 1 | d.contents_h << 2 | d.read_exec_only << 3
+        bits |= d.limit_in_pages << 4 | d.seg_not_present << 5 | d.usable << 6
+        tracee.set_thread_area(d.entry_number, _USER_DESC.pack(d.entry_number, d.base_addr, d.limit, bits))
+
+
 def general_of(core: Any) -> bytes:
     """The general register set to restore from core.thread_info.
 

@@ -146,6 +146,13 @@ class Tracee:
         )
         return bytes(buf)
 
+    def set_thread_area(self, entry: int, descriptor: bytes) -> None:
+        """Set one of the thread's GDT entries from a struct user_desc. x86 only."""
+        check(
+            lib.zd_ptrace_buf(pt.PTRACE_SET_THREAD_AREA, self.pid, entry, ffi.from_buffer(descriptor)),
+            f"ptrace(PTRACE_SET_THREAD_AREA, {self.pid}, {entry})",
+        )
+
     def sigmask(self) -> int:
         """The blocked signals, bit n-1 for signal n."""
         buf = bytearray(8)
