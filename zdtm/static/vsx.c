@@ -18,8 +18,7 @@
 	"32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63"
 
 /*
- * rt_sigsuspend(2) with all registers loaded. The compiler is told of f0-f31 and v0-v31, which are the halves
- * of vs0-vs31 and all of vs32-vs63. The system call says in cr0.so that r3 is an errno.
+ * rt_sigsuspend(2) with all registers loaded. What it answers in r3 is an errno if it says so in cr0.
  */
 static long sleep_with(const unsigned char (*load)[16], unsigned char (*store)[16])
 {
@@ -46,12 +45,13 @@ static long sleep_with(const unsigned char (*load)[16], unsigned char (*store)[1
 			 : "+r"(number), "+r"(mask), "+r"(size), [at] "+b"(at)
 			 : [in] "b"(in), [out] "b"(out)
 			 : "memory", "cr0", "ctr", "xer", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12",
-			   "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12",
-			   "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24",
-			   "f25", "f26", "f27", "f28", "f29", "f30", "f31", "v0", "v1", "v2", "v3", "v4",
-			   "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
-			   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
-			   "v29", "v30", "v31");
+			   "vs0", "vs1", "vs2", "vs3", "vs4", "vs5", "vs6", "vs7", "vs8", "vs9", "vs10",
+			   "vs11", "vs12", "vs13", "vs14", "vs15", "vs16", "vs17", "vs18", "vs19", "vs20",
+			   "vs21", "vs22", "vs23", "vs24", "vs25", "vs26", "vs27", "vs28", "vs29", "vs30",
+			   "vs31", "vs32", "vs33", "vs34", "vs35", "vs36", "vs37", "vs38", "vs39", "vs40",
+			   "vs41", "vs42", "vs43", "vs44", "vs45", "vs46", "vs47", "vs48", "vs49", "vs50",
+			   "vs51", "vs52", "vs53", "vs54", "vs55", "vs56", "vs57", "vs58", "vs59", "vs60",
+			   "vs61", "vs62", "vs63");
 	return (long)mask;
 }
 
