@@ -10,9 +10,13 @@
 #define FUTEX_OWNER_DIED 0x40000000u
 #define ALL		 0x7fffffff
 
-static long futex_wait(u32 *word, u32 seen)
+#define AGAIN_NS 100000000ul /* how often somebody who waits for another task looks for the coordinator */
+
+static long futex_wait(u32 *word, u32 seen, u64 ns)
 {
-	return arch_syscall(ARCH_NR_futex, (u64)word, FUTEX_WAIT, seen, 0, 0, 0);
+	u64 limit[2] = {0, ns};
+
+	return arch_syscall(ARCH_NR_futex, (u64)word, FUTEX_WAIT, seen, ns ? (u64)limit : 0, 0, 0);
 }
 
 static void futex_wake(u32 *word)
@@ -34,7 +38,7 @@ static void __attribute__((noreturn)) park(struct prog *p, u32 *keeper)
 
 		if (seen & FUTEX_OWNER_DIED)
 			break;
-		futex_wait(keeper, seen);
+		futex_wait(keeper, seen, 0);
 	}
 	futex_wake(keeper); /* the kernel wakes one waiter only */
 	if (p->orphan)
@@ -52,7 +56,7 @@ static long wait_for(u32 *word, u32 least, u32 *keeper)
 			return seen;
 		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
 			return -125; /* ECANCELED */
-		futex_wait(word, seen);
+		futex_wait(word, seen, AGAIN_NS);
 	}
 }
 
@@ -65,7 +69,7 @@ static long wait_gone(u32 *word, u32 *keeper)
 			return 0;
 		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
 			return -125; /* ECANCELED */
-		futex_wait(word, seen);
+		futex_wait(word, seen, AGAIN_NS);
 	}
 }
 

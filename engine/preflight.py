@@ -1,56 +1,134 @@
 """Preflight: look at the whole tree before anything is frozen, and name every object that cannot be dumped."""
 
+from __future__ import annotations
+
 import os
+from contextlib import suppress
 
 from engine.context import Context
-from engine.errors import EngineError, Unsupported
+from engine.errors import EngineError, KernelError, Unsupported
 from engine.files import table
-from engine.kernel import proc
+from engine.kernel import proc, process
 from engine.memory import vmas as vma_kind
+from engine.tasks import timers
 
-_STATES = {"Z": "is a zombie", "X": "is dead", "T": "is stopped", "t": "is stopped by its tracer"}
-_DEAD = ("Z", "X")
+_ENDED = ("Z", "X")
+# in the name of the kernel function that such a parent waits in
+_VFORK = "vfork"
 
 
-def preflight(ctx: Context, pid: int) -> list[proc.Vma]:
-    """Raise Unsupported with all blockers, EngineError for a pid that cannot be meant; returns the mappings seen."""
-    stat = _target(pid)
-    blockers = []
-    status = proc.status(pid)
-    if stat.state in _STATES:
-        blockers.append(f"{_STATES[stat.state]}: only running and sleeping tasks are supported yet")
-    if stat.state in _DEAD:
-        raise Unsupported([f"pid {pid}: {b}" for b in blockers])  # there is nothing more of it to look at
-    threads = proc.threads(pid)
-    if len(threads) > 1:
-        blockers.append(f"has {len(threads)} threads: only single-threaded tasks are supported yet")
-    children = proc.children(pid)
-    if children:
-        blockers.append(f"has children {children}: only single tasks are supported yet")
+class Seen:
+    """A process as the preflight saw it; `vmas` is empty for a zombie."""
+
+    __slots__ = ("kids", "pid", "stat", "tids", "view", "vmas")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.stat = proc.Stat(pid)
+        self.tids, self.kids = process.scan(pid)
+        self.view = pid
+        self.vmas: list[proc.Vma] = []
+        if self.stat.state in _ENDED:  # its leader has, but there may be other threads
+            self.view = next((tid for tid in self.tids if tid != pid), 0)
+
+
+def preflight(ctx: Context, root: int) -> dict[int, list[proc.Vma]]:
+    """The mappings of every task, by pid. Raises Unsupported with all blockers, EngineError for a wrong --tree."""
+    _target(root)
+    own = proc.namespaces("self")
+    blockers: list[str] = []
+    seen: dict[int, Seen] = {}
+    todo = [root]
+    while todo:
+        pid = todo.pop()
+        # whoever ends meanwhile is a zombie, or gone, when the tree is frozen
+        with suppress(FileNotFoundError, ProcessLookupError):
+            try:
+                task = seen[pid] = Seen(pid)
+            except KernelError:
+                continue
+            todo += reversed(task.kids)
+            if task.view:
+                blockers += _task(task, own)
+    sids = {task.stat.sid for task in seen.values()}
+    blockers += _sessions(ctx, seen, root, sids)
+    if blockers:
+        raise Unsupported(blockers)
+    return {task.view: task.vmas for task in seen.values() if task.vmas}
+
+
+def _task(task: Seen, own: dict[str, str]) -> list[str]:
+    """What of one live process cannot be dumped."""
+    pid, view = task.pid, task.view
+    out = []
+    status = proc.status(view)
     if status.get("TracerPid", "0") != "0":
-        blockers.append(f"is traced by pid {status['TracerPid']}: detach that one first")
-    if status.get("Seccomp", "0") != "0":
-        blockers.append(f"seccomp mode {status['Seccomp']} is not supported yet")
-    if proc.read_text(f"/proc/{pid}/timers"):
-        blockers.append("POSIX timers (timer_create) are not supported yet")
-    own, its = proc.namespaces("self"), proc.namespaces(pid)
-    blockers += [
+        out.append(f"is traced by pid {status['TracerPid']}: detach that one first")
+    if task.stat.state == "D" and (waits := _vfork(pid, task.kids)):
+        out.append(waits)
+    if frozen := _cgroup_freezer(view):
+        out.append(frozen)
+    out += timers.blockers(timers.listed(view), task.tids, (pid,))
+    its = proc.namespaces(view)
+    out += [
         f"{name} namespace {its[name]} is not the engine's: namespaces are not supported yet"
         for name in its
         if its[name] != own.get(name)
     ]
-    if _is_32_bit(pid):
-        blockers.append("is a 32-bit program: these are not supported yet")
-    if stat.sid != pid and not ctx.options.shell_job:
-        blockers.append(f"session {stat.sid} has its leader outside of the tree: dump the leader, or use --shell-job")
-    mappings = proc.smaps(pid)
-    blockers = [f"pid {pid}: {b}" for b in blockers]
-    blockers += [f"pid {pid}: {b}" for b in vma_kind.blockers(mappings)]
+    if _is_32_bit(view):
+        out.append("is a 32-bit program: these are not supported yet")
+    task.vmas = proc.smaps(view)
+    out += vma_kind.blockers(task.vmas)
     if its.get("mnt") == own.get("mnt"):
-        blockers += [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in table.blockers(pid)]
-    if blockers:
-        raise Unsupported(blockers)
-    return mappings
+        out += table.blockers(view)
+    return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]
+
+
+def _vfork(pid: int, kids: list[int]) -> str:
+    """A parent that waits for its vfork(2) child cannot be stopped."""
+    with suppress(OSError):
+        if _VFORK in proc.read_text(f"/proc/{pid}/stack"):
+            return f"waits for its vfork(2) child {kids} to exec or end: dump when that has happened"
+    return ""
+
+
+def _cgroup_freezer(pid: int) -> str:
+    """A frozen cgroup (v1 freezer, v2 cgroup.freeze): its tasks cannot answer."""
+    for line in proc.read_text(f"/proc/{pid}/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "freezer" in controllers.split(","):
+            name, frozen = f"/sys/fs/cgroup/freezer{path}/freezer.state", ["FROZEN", "FREEZING"]
+        elif number == "0" and not controllers:
+            name, frozen = f"/sys/fs/cgroup/unified{path}/cgroup.freeze", ["1"]
+        else:
+            continue
+        with suppress(OSError):
+            if proc.read_text(name).strip() in frozen:
+                return f"is in the frozen cgroup {path}: thaw it first ({name})"
+    return ""
+
+
+def _sessions(ctx: Context, seen: dict[int, Seen], root: int, sids: set[int]) -> list[str]:
+    """Sessions and process groups that are not the tree's own need --shell-job, and only the root's can be that."""
+    out = []
+    top = seen[root].stat
+    for task in seen.values():
+        for what, ident in (("session", task.stat.sid), ("process group", task.stat.pgid)):
+            if ident in seen or (_is_free(ident) and ident not in (top.sid, top.pgid)):
+                continue
+            if ident not in (top.sid, top.pgid):
+                out.append(f"pid {task.pid}: {what} {ident} is of processes outside of the tree: dump them together")
+            elif not ctx.options.shell_job:
+                out.append(
+                    f"pid {task.pid}: {what} {ident} has its leader outside of the tree: "
+                    "dump the leader, or use --shell-job"
+                )
+    return out
+
+
+def _is_free(pid: int) -> bool:
+    """Is there no task of that number any more?"""
+    return not os.path.exists(f"/proc/{pid}")
 
 
 def _is_32_bit(pid: int) -> bool:
@@ -62,8 +140,8 @@ def _is_32_bit(pid: int) -> bool:
         os.close(fd)
 
 
-def _target(pid: int) -> proc.Stat:
-    """The task's stat, if it is one that can be dumped at all."""
+def _target(pid: int) -> None:
+    """Can --tree be dumped at all?"""
     try:
         stat = proc.Stat(pid)
         leader = proc.status(pid)["Tgid"]
@@ -73,10 +151,11 @@ def _target(pid: int) -> proc.Stat:
         raise EngineError(f"pid {pid} ({stat.comm}) is a kernel thread; only user processes can be dumped")
     if int(leader) != pid:
         raise EngineError(f"pid {pid} is a thread of process {leader}; give --tree {leader}")
+    if stat.state in _ENDED and len(proc.threads(pid)) == 1:
+        raise Unsupported([f"pid {pid}: is a zombie: there is nothing of it to dump but its exit status"])
     ancestor = os.getpid()
     while ancestor > 0:
         if ancestor == pid:
             who = "the engine itself" if pid == os.getpid() else "an ancestor of the engine"
             raise EngineError(f"pid {pid} ({stat.comm}) is {who}; start criu from outside of the tree to dump")
         ancestor = proc.Stat(ancestor).ppid
-    return stat

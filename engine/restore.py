@@ -7,24 +7,26 @@ import fcntl
 import mmap
 import os
 import resource
+import struct
 import time
 from contextlib import ExitStack, closing, suppress
 
+from engine import cpuinfo
 from engine.context import Context
-from engine.errors import BadImage, EngineError, KernelError, Unsupported
-from engine.files import kinds
+from engine.errors import EngineError, KernelError, Unsupported
 from engine.images.files import Images
 from engine.images.validate import validate_all
 from engine.kernel import proc, process
 from engine.kernel.ptrace import Tracee, xstate_component
 from engine.kernel.uapi import ptrace as pt
-from engine.kernel.uapi.signal import SIGKILL
-from engine.memory import vdso
+from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
+from engine.memory import uprobes, vdso
 from engine.plan import abi
-from engine.plan.program import Arena, Program, Ref, free_hole, result, status
+from engine.plan.program import Program, result, status
 from engine.stats import RestoreStats
-from engine.tasks import freeze, identity, restart, signals
-from engine.tasks.compile import ARENA_ROOM, TaskImages, compile_task
+from engine.tasks import identity, restart, sched, seccomp, signals
+from engine.tasks.compile import Compiler, Guard, Plan, Runner
+from engine.tasks.images import TreeImages
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts as taken
+_SEIZE = pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_EXITKILL
 
 
 def restore(ctx: Context) -> int:
@@ -44,6 +47,7 @@ def restore(ctx: Context) -> int:
     try:
         with closing(ctx.images()) as images:
             validate_all(images)
+            cpuinfo.check(ctx, images)
             return _restore(ctx, images, read(ctx, images), stats)
     finally:
         process.block_sigchld(False)
@@ -53,100 +57,110 @@ def show_plan(ctx: Context) -> str:
     """What restore would do, as text; nothing is done."""
     with closing(ctx.images()) as images:
         validate_all(images)
-        task = read(ctx, images)
-        with Opener(images, task.files, task.remaps, dry=True) as opener:
-            arena, _, _ = _compile(ctx, task, opener, os.getpid())
-    return "\n".join(program.listing() for program in arena.programs)
+        tree = read(ctx, images)
+        with Opener(images, tree.files, tree.remaps, dry=True) as opener:
+            plan = Compiler(ctx, tree, opener, os.getpid()).compile()
+    return "\n".join(program.listing() for program in plan.arena.programs)
 
 
-def read(ctx: Context, images: Images) -> TaskImages:
-    """Step one: everything that describes the task, checked against what is supported, before any side effect."""
-    inventory = images.read_one("INVENTORY")
-    if not (inventory.fdinfo_per_id and inventory.ns_per_id):
-        raise BadImage("inventory.img", 0, "images of a CRIU older than 2.0 are not supported; dump again")
-    tree = images.read("PSTREE")
-    blockers = []
-    if len(tree) != 1:
-        blockers.append(f"pstree.img holds {len(tree)} tasks: only single tasks are supported yet")
-    if not tree:
-        raise BadImage("pstree.img", 0, "no task in it; dump again")
-    pid = tree[0].pid
-    if len(tree[0].threads) > 1:
-        blockers.append(f"pid {pid}: {len(tree[0].threads)} threads: only single-threaded tasks are supported yet")
-    task = TaskImages(images, tree[0], inventory)
-    if task.core.tc.task_state != 1:
-        blockers.append(f"pid {pid}: task state {task.core.tc.task_state}: only running tasks are supported yet")
-    if task.core.mtype != ctx.arch.MARCH:
-        blockers.append(f"pid {pid}: the image is of another architecture ({task.core.mtype})")
-    blockers += task.blockers()
-    own = inventory.root_ids
-    blockers += [
-        f"pid {pid}: the task had its own {name.removesuffix('_ns_id')} namespace: namespaces are not supported yet"
-        for name in (f.name for f in own.DESCRIPTOR.fields if f.name.endswith("_ns_id"))
-        if getattr(own, name) != getattr(task.ids, name)
-    ]
-    for entry in task.files.values():
-        if kinds.by_type(entry.type) is None:
-            blockers.append(f"files.img: file {entry.id:#x}: files of type {entry.type} are not supported yet")
-    if tree[0].sid != pid and not ctx.options.shell_job:
-        blockers.append(f"pid {pid}: its session's leader is outside of the tree; use --shell-job")
+def read(ctx: Context, images: Images) -> TreeImages:
+    """Step one: everything that describes the tree, checked against what is supported, before any side effect."""
+    tree = TreeImages(images)
+    blockers = tree.blockers(ctx.arch.MARCH, ctx.options.shell_job)
     if blockers:
         raise Unsupported(blockers)
-    vdso.check(task, images)
-    return task
+    uprobes.check(tree.inventory, ctx.options.allow_uprobes)
+    entry = tree.seccomp if tree.seccomp is not None else ctx.schema.message("seccomp_entry")()
+    for task in tree.live():
+        cores = {task.pid: task.core, **dict(task.threads)}
+        task.vdso = vdso.prepare(task, images, cores)
+        names = [f"core-{tid}.img" for tid in cores]
+        task.seccomp = seccomp.Process(entry, task.core.tc, [c.thread_core for c in cores.values()], names)
+        if task.seccomp.apart():
+            ctx.log.warn(
+                f"pid {task.pid}: some of its threads share seccomp filters that not all have: these are copied"
+            )
+    return tree
 
 
-def _compile(
-    ctx: Context, task: TaskImages, opener: Opener, coordinator: int
-) -> tuple[Arena, Program, list[tuple[str, Ref]]]:
-    taken = [(v.start, v.end) for v in task.mm.vmas]
-    arena = Arena(ctx.machine, free_hole(taken, ARENA_ROOM))
-    program, limits = compile_task(ctx, arena, task, opener, coordinator)
-    return arena, program, limits
+class World:
+    """What a restore has made so far."""
+
+    __slots__ = ("plan", "root", "tracees", "tree", "view")
+
+    def __init__(self, tree: TreeImages, plan: Plan, view: mmap.mmap) -> None:
+        self.tree = tree
+        self.plan = plan
+        self.view = view
+        self.root = 0
+        self.tracees: dict[int, Tracee] = {}
 
 
-def _restore(ctx: Context, images: Images, task: TaskImages, stats: RestoreStats) -> int:
-    """Steps three to five for one task on the host."""
+def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats) -> int:
+    """Steps three to five, for a tree on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = undo.enter_context(Opener(images, task.files, task.remaps, not options.skip_file_rwx_check))
-        arena, program, limits = _compile(ctx, task, opener, os.getpid())
-        room = arena.reserve(16)
-        image = arena.image(program, arena.stack())
+        opener = undo.enter_context(Opener(images, tree.files, tree.remaps, not options.skip_file_rwx_check))
+        compiler = Compiler(ctx, tree, opener, os.getpid())
+        plan = compiler.compile()
+        image = plan.arena.image(plan.root, plan.arena.stack())
         memfd = _high(os.memfd_create("criu-arena", os.MFD_CLOEXEC))
         undo.callback(os.close, memfd)
         os.truncate(memfd, len(image))
         view = mmap.mmap(memfd, len(image))
         undo.callback(view.close)
         view[:] = image
+        world = World(tree, plan, view)
         seed = _high(os.open(f"{ctx.machine.path}/seed", os.O_RDONLY | os.O_CLOEXEC))
         undo.callback(os.close, seed)
         process.keeper_arm(view, abi.HEAD.offset["keeper_node"], abi.HEAD.offset["keeper"])
         undo.callback(process.keeper_disarm)
-        pid = _spawn(ctx, seed, memfd, task.pid)
-        tracee = Tracee(pid, options.timeout * 1_000_000)
-        undo.callback(_kill, pid, options.restore_sibling)
-        tracee.seize(pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_EXITKILL)
+        _await_pids(tree)
+        process.subreaper(True)
+        undo.callback(process.subreaper, False)
+        undo.callback(_kill, world)
+        world.root = _spawn(ctx, seed, memfd, tree.root.pid)
+        timeout = options.timeout * 1_000_000
+        _seize(world, world.root, timeout, pt.PTRACE_O_SUSPEND_SECCOMP if plan.guards else 0)
         stats.forking = stats.clock.total()
-        _run(tracee, view, arena, program)
-        for name, ref in limits:
-            if result(view, arena, program, ref) < 0:
-                log.warn(f"pid {pid}: cannot set {name}: raising a hard limit needs CAP_SYS_RESOURCE")
-        identity.restore_from_outside(task.core, pid, log)
-        _finish(ctx, task, tracee, arena, room, view)
+        for guard in plan.guards:
+            _hold(world, guard, timeout)
+        for program in plan.programs:
+            _run(world, program)
+        for program, limits in plan.limits:
+            for name, ref in limits:
+                if result(view, plan.arena, program, ref) < 0:
+                    log.warn(f"{program.name}: cannot set {name}: raising a hard limit needs CAP_SYS_RESOURCE")
+        for task in tree.live():
+            identity.restore_from_outside(task.core, task.pid, log)
+            sched.restore_coredump_filter(task.mm, task.pid, compiler.inherited)
+        _finish(ctx, world, timeout)
         if options.pidfile:
-            _write_pidfile(options.pidfile, pid)
+            _write_pidfile(options.pidfile, world.root)
             undo.callback(os.unlink, options.pidfile)
-        stats.pages_restored = task.pages
+        stats.pages_restored = sum(task.pages for task in tree.tasks)
         stats.write(ctx)
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
-        freeze.thaw(tracee, stopped=options.leave_stopped)
+        _let_go(world, options.leave_stopped)
         undo.pop_all()
+        process.subreaper(False)
         for fd in (memfd, seed):
             os.close(fd)
         process.keeper_disarm()
         opener.close()
-    return pid
+    return world.root
+
+
+def _await_pids(tree: TreeImages) -> None:
+    """Every pid must be free; a zombie's becomes so when it is reaped."""
+    pids = [node.pid for node in tree.nodes[1:]] + [tid for task in tree.tasks for tid, _ in task.threads]
+    waited = 0
+    for pid in pids:
+        while os.path.exists(f"/proc/{pid}"):
+            if waited >= _PID_RETRY_US or not _is_passing(pid):
+                raise EngineError(f"pid {pid} is taken: {_holder(pid)}; the task needs the pid it had")
+            time.sleep(0.01)
+            waited += 10_000
 
 
 def _high(fd: int) -> int:
@@ -202,55 +216,171 @@ def _holder(pid: int) -> str:
     return "its holder is not visible from here"
 
 
-def _run(tracee: Tracee, view: mmap.mmap, arena: Arena, program: Program) -> None:
-    """Step four: wait until the program parks."""
+def _seize(world: World, tid: int, timeout_us: int, options: int = 0) -> Tracee:
+    tracee = world.tracees[tid] = Tracee(tid, timeout_us)
+    tracee.seize(_SEIZE | options)
+    return tracee
+
+
+def _wait(world: World, address: int, least: int) -> None:
+    """Until a word of the arena is at least so much."""
+    at = world.plan.arena.offset(address)
+    while (seen := struct.unpack_from("<I", world.view, at)[0]) < least:
+        if not process.futex_wait(world.view, at, seen, 20_000):
+            _alive(world)
+
+
+def _alive(world: World) -> None:
+    """While programs run: raise the failure of any; a thread that something has stopped goes on."""
+    _check(world)
+    for tracee in world.tracees.values():
+        tracee.keep_going()
+
+
+def _hold(world: World, guard: Guard, timeout_us: int) -> None:
+    """Become the tracer of all threads of a process, and let it go on to what needs that; see it stop if it does."""
+    _wait(world, guard.arrived, len(guard.runners))
+    for runner in guard.runners:
+        if runner.tid not in world.tracees:
+            _seize(world, runner.tid, timeout_us, pt.PTRACE_O_SUSPEND_SECCOMP)
+    at = world.plan.arena.offset(guard.held)
+    struct.pack_into("<I", world.view, at, 1)
+    process.futex_wake(world.view, at)
+    for runner in guard.runners:
+        if runner.stops:
+            _stop(world, guard, runner)
+
+
+def _stop(world: World, guard: Guard, runner: Runner) -> None:
+    """The thread stops itself: the signal is passed on, and then all threads of its process stop."""
+    tracee = world.tracees[runner.tid]
+    for other in guard.runners:
+        if other is not runner:
+            _run(world, other.program)
+    while True:
+        stop = tracee.wait_stop()
+        if stop >> 8 == pt.PTRACE_EVENT_STOP:
+            break
+        tracee.cont(stop)
+    for other in guard.runners:
+        if other is not runner:
+            world.tracees[other.tid].wait_event_stop()
+
+
+def _run(world: World, program: Program) -> None:
+    """Step four: wait until a program parks, or its thread is stopped as it was."""
+    arena, view = world.plan.arena, world.view
     at = arena.offset(program.address) + abi.PROG.offset["state"]
+    stopping = len(program.operations) - 2
     while status(view, arena, program)[0] == abi.STATE_RUNNING:
         if not process.futex_wait(view, at, abi.STATE_RUNNING, 20_000):
-            tracee.keep_going()
-            _check(view, arena)
-    _check(view, arena)
+            if program.operations[stopping].note == "stop" and status(view, arena, program)[1] >= stopping - 1:
+                return
+            _alive(world)
+    _check(world)
 
 
-def _check(view: mmap.mmap, arena: Arena) -> None:
+def _check(world: World) -> None:
     """Raise the failure of any program of the arena, loader threads' included."""
+    arena = world.plan.arena
     for program in arena.programs:
-        state, pc, error = status(view, arena, program)
+        state, pc, error = status(world.view, arena, program)
         if state == abi.STATE_FAILED:
             raise KernelError(program.failure(pc, error), -error if -4096 < error < 0 else errno.EINVAL)
 
 
-def _finish(ctx: Context, task: TaskImages, tracee: Tracee, arena: Arena, room: int, view: mmap.mmap) -> None:
-    """Step five: take the parked task over, remove the arena, set registers and signal mask."""
-    arch = ctx.arch
-    size = len(view)
-    tracee.interrupt()
-    tracee.wait_event_stop()
-    final = bytearray(arch.general_of(task.core))
-    continued = restart.restore(arch, task.core, tracee, arena, room, view)
+def _finish(ctx: Context, world: World, timeout_us: int) -> None:
+    """Step five: take the parked threads over, remove the arena, set registers and signal masks."""
+    plan = world.plan
+    stopped = {runner.tid for guard in plan.guards for runner in guard.runners if guard.runners[0].stops}
+    for runners in plan.runners.values():
+        for runner in runners:
+            if runner.tid not in world.tracees:
+                _seize(world, runner.tid, timeout_us)
+            if runner.tid not in stopped:
+                world.tracees[runner.tid].interrupt()
+    for runners in plan.runners.values():
+        for runner in runners:
+            if runner.tid not in stopped:
+                world.tracees[runner.tid].wait_event_stop()
+    mms: dict[int, list[tuple[Runner, bytearray]]] = {}
+    for task in world.tree.live():
+        final = [(runner, _registers(ctx, world, runner)) for runner in plan.runners[task.pid]]
+        mms.setdefault(task.ids.vm_id, []).extend(final)
+    for users in mms.values():
+        first, regs = users[0]
+        for runner, other in users[1:]:
+            _settle(world, runner, other)
+        _unmap(ctx, world, first)
+        _settle(world, first, regs)
+
+
+def _registers(ctx: Context, world: World, runner: Runner) -> bytearray:
+    """The general registers to go on with; the extended ones are set."""
+    arch, tracee = ctx.arch, world.tracees[runner.tid]
+    final = bytearray(arch.general_of(runner.core))
+    continued = restart.restore(arch, runner.core, tracee, world.plan.arena, runner.room, world.view)
     if continued:
         arch.put(final, ax=continued[0], orig_ax=continued[1])
-    regs = tracee.general()
-    tracee.set_general(arch.for_syscall(regs, arena.syscall_instruction, arena.machine.nr["munmap"], arena.base, size))
+    state, missing = arch.extended_of(runner.core, tracee.extended(arch.EXTENDED_SET), xstate_component)
+    if missing:
+        raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
+    tracee.set_extended(state, arch.EXTENDED_SET)
+    return final
+
+
+def _settle(world: World, runner: Runner, regs: bytearray) -> None:
+    tracee = world.tracees[runner.tid]
+    tracee.set_general(regs)
+    tracee.set_sigmask(signals.mask_of(runner.core))
+
+
+def _unmap(ctx: Context, world: World, runner: Runner) -> None:
+    """Have the last user of an address space remove the arena from it."""
+    arch, tracee, arena = ctx.arch, world.tracees[runner.tid], world.plan.arena
+    size = len(world.view)
+    nr = arena.machine.nr["munmap"]
+    tracee.set_general(arch.for_syscall(tracee.general(), arena.syscall_instruction, nr, arena.base, size))
     tracee.to_syscall_stop()
     tracee.to_syscall_stop()
     left = arch.syscall_result(tracee.general())
     if left:
         raise KernelError(f"munmap({arena.base:#x}, {size})", -left)
-    state, missing = arch.extended_of(task.core, tracee.extended(arch.EXTENDED_SET), xstate_component)
-    if missing:
-        raise EngineError(f"pid {task.pid}: this CPU lacks the registers {', '.join(missing)} that the task used")
-    tracee.set_extended(state, arch.EXTENDED_SET)
-    tracee.set_general(final)
-    tracee.set_sigmask(signals.mask_of(task.core))
 
 
-def _kill(pid: int, sibling: bool) -> None:
-    """A failed restore leaves nothing: kill, and reap what is ours to reap."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, SIGKILL)
-    with suppress(KernelError):
-        process.wait_exit(pid, 5_000_000)
+def _let_go(world: World, stopped: bool) -> None:
+    """All at once; with --leave-stopped in SIGSTOP."""
+    for pid, runners in world.plan.runners.items():
+        if stopped:
+            os.kill(pid, SIGSTOP)
+        for runner in runners:
+            tracee = world.tracees[runner.tid]
+            for sig in tracee.signals:
+                os.kill(pid, sig)
+            tracee.detach()
+
+
+def _kill(world: World) -> None:
+    """A failed restore leaves nothing: kill what is below the root, and reap what is ours to reap."""
+    if not world.root:
+        return
+    pids = {world.root, *(node.pid for node in world.tree.nodes if _is_below(node.pid, world.root))}
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGKILL)
+    for tid in (*world.tracees, *pids):
+        with suppress(KernelError):
+            process.wait_exit(tid, 5_000_000)
+
+
+def _is_below(pid: int, root: int) -> bool:
+    """Is it a descendant of the root, or an orphan that came to us?"""
+    with suppress(OSError):
+        while pid > 1:
+            pid = proc.Stat(pid).ppid
+            if pid in (root, os.getpid()):
+                return True
+    return False
 
 
 def _write_pidfile(path: str, pid: int) -> None:

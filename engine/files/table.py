@@ -13,25 +13,24 @@ from engine.errors import Unsupported
 from engine.files import ghost, kinds, regular
 from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.kernel import proc
-from engine.kernel.process import kcmp_same
+from engine.kernel.process import KCMP_FILE, kcmp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_KCMP_FILE = 0
-
 
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_open", "_paths", "entries", "ghosts", "message")
+    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message")
 
     def __init__(self, message: Any) -> None:
         self.message = message  # the schema's accessor
         self.entries: list[Any] = []
         self.ghosts = ghost.Ghosts(message)
-        self._paths: dict[str, int] = {}
+        self._paths: dict[tuple[str, int, int], int] = {}
+        self._mapped: dict[tuple[str, str, int], int] = {}
         self._open: dict[tuple[object, ...], list[tuple[Descriptor, int]]] = {}
 
     def _new(self) -> Any:
@@ -44,35 +43,44 @@ class FileTable:
         """(id, type) of the description behind a descriptor."""
         key = (d.link, d.flags & ~O_CLOEXEC, d.info.get("pos"), d.info.get("mnt_id"), d.info.get("ino"))
         same = self._open.setdefault(key, [])
-        for other, ident in same:
-            if kcmp_same(d.pid, other.pid, _KCMP_FILE, d.fd, other.fd):
+        low, high = 0, len(same)
+        while low < high:  # they are kept in the order that kcmp(2) defines
+            middle = (low + high) // 2
+            other, ident = same[middle]
+            order = kcmp(d.pid, other.pid, KCMP_FILE, d.fd, other.fd)
+            if not order:
                 return ident, self.entries[ident - 1].type
+            low, high = (low, middle) if order == 1 else (middle + 1, high)
         entry = self._new()
         kinds.kind_of(d).dump(entry, d)
         if ghost.is_ghost(d.link, d.stat):
             self.ghosts.add(entry.id, d.path, d.stat)
-        same.append((d, entry.id))
+        same.insert(low, (d, entry.id))
         return entry.id, entry.type
 
     def path(self, pid: int, link: str) -> int:
         """The id of a file that /proc/PID/`link` names: exe, cwd, root or a mapping of map_files."""
         where = f"/proc/{pid}/{link}"
         name = os.readlink(where)
-        known = self._paths.get(name)
+        st = os.stat(where)
+        key = (name, st.st_dev, st.st_ino)
+        known = self._paths.get(key)
         if known:
             return known
         entry = self._new()
         regular.dump_path(entry, where, name)
-        st = os.stat(where)
         if ghost.is_ghost(name, st):
             self.ghosts.add(entry.id, where, st)
-        self._paths[name] = entry.id
+        self._paths[key] = entry.id
         return int(entry.id)
 
     def mapped(self, pid: int, vma: proc.Vma) -> int:
         """The id of a mapped file; how it is open for the mapping is in the vma_entry (mapped_flags)."""
-        known = self._paths.get(vma.path)
-        return known or self.path(pid, _map_link(vma))
+        key = (vma.path, vma.dev, vma.ino)
+        known = self._mapped.get(key)
+        if not known:
+            known = self._mapped[key] = self.path(pid, _map_link(vma))
+        return known
 
 
 def mapped_flags(pid: int, vma: proc.Vma) -> int:

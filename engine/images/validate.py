@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PE_PRESENT = 1 << 2
 
+_ENDED = (2, 6)  # task_core_entry.task_state: dead, zombie
+
 # File numbers of these types belong to no entry of files.img: restore makes them of something else.
 _NO_FILE = (65534, 65535)  # fd_types CTL_TTY, AUTOFS_PIPE
 
@@ -82,7 +84,12 @@ def _check_tree(tree: list[Any], cores: dict[int, list[Any]]) -> None:
     """Every thread of the tree has its core image, and every core image is of a thread of the tree."""
     if not tree:
         raise BadImage("pstree.img", 0, "no task in it; dump again")
-    threads = {tid for task in tree for tid in (task.pid, *task.threads)}
+    threads: set[int] = set()
+    for task in tree:
+        threads.add(task.pid)
+        core = cores.get(task.pid)
+        if not (core and core[0].HasField("tc") and core[0].tc.task_state in _ENDED):
+            threads.update(task.threads)  # of one that has ended CRIU leaves garbage there
     for tid in sorted(threads - cores.keys()):
         raise BadImage(f"core-{tid}.img", 0, "missing, but pstree.img names its thread; copy the directory whole")
     for tid in sorted(cores.keys() - threads):

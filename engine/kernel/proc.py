@@ -100,8 +100,13 @@ class Stat:
 
 def status(pid: int) -> dict[str, str]:
     """/proc/PID/status by key, values stripped."""
+    return parse_status(read_text(f"/proc/{pid}/status"))
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """The same from the file's text."""
     out = {}
-    for line in read_text(f"/proc/{pid}/status").splitlines():
+    for line in text.splitlines():
         key, _, value = line.partition(":")
         out[key] = value.strip()
     return out

@@ -76,9 +76,43 @@ def futex_wait(arena: Any, offset: int, seen: int, timeout_us: int) -> bool:
     return True
 
 
-def kcmp_same(pid1: int, pid2: int, kind: int, idx1: int = 0, idx2: int = 0) -> bool:
-    """kcmp(2): do the two processes share this kernel object?"""
-    return check(lib.zd_kcmp(pid1, pid2, kind, idx1, idx2), f"kcmp({pid1}, {pid2}, {kind})") == 0
+KCMP_FILE, KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND = range(5)  # linux/kcmp.h
+
+
+def kcmp(pid1: int, pid2: int, kind: int, idx1: int = 0, idx2: int = 0) -> int:
+    """kcmp(2): 0 when the two processes share this kernel object, 1 or 2 when the first's is the lesser or greater."""
+    return check(lib.zd_kcmp(pid1, pid2, kind, idx1, idx2), f"kcmp({pid1}, {pid2}, {kind})")
+
+
+def scan(pid: int) -> tuple[list[int], list[int]]:
+    """(thread ids, children of all threads) of a process, ascending; KernelError ENOENT when it is gone.
+
+    Needs CONFIG_PROC_CHILDREN.
+    """
+    max_tids = max_kids = 256
+    while True:
+        tids, kids, nkids = ffi.new("int[]", max_tids), ffi.new("int[]", max_kids), ffi.new("unsigned *")
+        n = check(lib.zd_task_scan(pid, tids, max_tids, kids, max_kids, nkids), f"reading /proc/{pid}/task")
+        if n <= max_tids and nkids[0] <= max_kids:
+            return sorted(tids[0:n]), sorted(kids[0 : nkids[0]])
+        max_tids, max_kids = n * 2, nkids[0] * 2 + 256
+
+
+def subreaper(on: bool) -> None:
+    """Let orphans below this process become its children, or no longer (PR_SET_CHILD_SUBREAPER(2const))."""
+    check(lib.zd_subreaper(on), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def futex_wake(arena: Any, offset: int) -> None:
+    """Wake whoever waits on the word at `offset`."""
+    check(lib.zd_futex_wake(ffi.from_buffer(arena) + offset), "futex(FUTEX_WAKE)")
+
+
+def kcmp_ids(pids: list[int], kind: int) -> list[int]:
+    """Equal numbers, from 1 on, for those tasks that share the kernel object (kcmp(2))."""
+    ids = ffi.new("unsigned[]", len(pids))
+    check(lib.zd_kcmp_ids(pids, len(pids), kind, ids), f"kcmp({pids}, {kind})")
+    return list(ids)
 
 
 def sched_attr(pid: int) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ python-ptrace lacks SEIZE and INTERRUPT and costs 25 ms to import, hence this mo
 
 import errno
 
-from engine.errors import EngineError, KernelError
+from engine.errors import Bug, EngineError, KernelError
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
@@ -14,6 +14,7 @@ from engine.kernel.uapi.signal import SIGTRAP
 
 XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
 _ALL = 0xFFFFFFFFFFFFFFFF
+_FAULTS = (4, 7, 8, 11)  # SIGILL, SIGBUS, SIGFPE, SIGSEGV: blocked while code of ours runs, so it has done that
 
 
 class TaskGone(EngineError):
@@ -78,6 +79,9 @@ class Tracee:
                 self.cont()
 
     def _keep(self, stop: int) -> None:
+        if stop in _FAULTS:
+            regs = self.general()
+            raise Bug(f"task {self.pid}: signal {stop} in code of ours, registers {regs.hex()}")
         if stop >> 8 == 0 and stop != SIGTRAP | 0x80:
             self.signals.append(stop)
 
@@ -87,9 +91,9 @@ class Tracee:
             self._keep(self._decode())
             self.cont()
 
-    def cont(self) -> None:
-        """PTRACE_CONT without a signal."""
-        self._request(pt.PTRACE_CONT, "PTRACE_CONT")
+    def cont(self, sig: int = 0) -> None:
+        """PTRACE_CONT, with the signal of a signal-delivery-stop or without any."""
+        self._request(pt.PTRACE_CONT, "PTRACE_CONT", 0, sig)
 
     def to_syscall_stop(self) -> None:
         """PTRACE_SYSCALL, and wait for the next system call entry or exit (needs PTRACE_O_TRACESYSGOOD)."""

@@ -10,7 +10,7 @@ import struct
 from engine.kernel import proc
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program, Ref
-from engine.tasks.questions import Questions
+from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ask(q: Questions) -> Ref:
     return q.ask("brk", 0)
 
 
-def dump(mm: Any, q: Questions, brk: Ref, pid: int, stat: proc.Stat) -> None:
+def dump(mm: Any, q: Answers, brk: Ref, pid: int, stat: proc.Stat) -> None:
     """Fill all of mm_entry but the mappings, the executable and what identity.py knows."""
     for field, number in _STAT.items():
         setattr(mm, field, stat[number])

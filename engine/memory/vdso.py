@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.kernel.ptrace import Tracee
-    from engine.tasks.compile import TaskImages
+    from engine.tasks.images import TaskImages
 
 PAGE = memory.PAGE
 _FAULT_TRAMPOLINES = "127"  # value of $CRIU_FAULT that asks for a proxy although the vdso is the same

@@ -80,13 +80,19 @@ BLOB = Struct(
     ("syscall", "u32"),
     ("syscall_size", "u32"),
     ("graft", "u32"),
+    # the following from the graft's start on
     ("graft_leave", "u32"),
+    ("graft_thread", "u32"),
+    ("graft_thread_leave", "u32"),
+    ("graft_tail", "u32"),
+    ("graft_thread_tail", "u32"),
     ("graft_data", "u32"),
     ("graft_size", "u32"),
     ("size", "u32"),
 )
 
-# The part of the graft after `data` that is the same everywhere; the architecture's registers follow it.
+# The graft's data: how the first thread and the others get into the arena, and who is there. Two homes follow: of the
+# first thread, and of the other one that is under way.
 GRAFT = Struct(
     "graft",
     ("entry", "u64"),
@@ -94,10 +100,17 @@ GRAFT = Struct(
     ("prog", "u64"),
     ("arena", "u64"),
     ("size", "u64"),
-    ("mask", "u64"),
+    ("inside", "u64"),
+    ("thread_entry", "u64"),
+    ("thread_stack", "u64"),
+    ("thread_prog", "u64"),
 )
 
-STRUCTS = (HEAD, PROG, OP, BLOB, GRAFT)
+# Where a thread goes on: its signal mask, the address of the graft's last instructions for this home, and then the
+# architecture's registers.
+HOME = Struct("home", ("mask", "u64"), ("tail", "u64"))
+
+STRUCTS = (HEAD, PROG, OP, BLOB, GRAFT, HOME)
 
 OP_SYSCALL = 0  # result = syscall(nr, arg...)
 OP_SPAWN = 1  # clone3(arg0, arg1); the child runs the program at arg2
@@ -115,6 +128,6 @@ STATE_PARKED = 1
 STATE_FAILED = 2
 
 SEED_FD = 3  # the arena's memfd, as the seed finds it
-STACK_SIZE = 8192  # of a task while it runs its program
+STACK_SIZE = 1024  # of a task or thread while it runs its program; no signal ever comes
 
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}

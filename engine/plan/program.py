@@ -97,10 +97,19 @@ class Program:
         """A system call whose errno is an answer like any other."""
         return self.sys(name, *args, note=note, expect=abi.EXPECT_ANY)
 
-    def spawn(self, args: int, size: int, program: Program) -> Ref:
+    def spawn(self, args: int, size: int, program: Program, note: str = "") -> Ref:
         """Start a task or thread: clone_args of `size` bytes at `args`; it runs `program`."""
         shown = (args, size, program.address)
-        return self._add(Operation(abi.OP_SPAWN, "clone3", shown, abi.EXPECT_OK, 0, program.name))
+        return self._add(Operation(abi.OP_SPAWN, "clone3", shown, abi.EXPECT_OK, 0, note or program.name))
+
+    def add(self, word: int, count: int) -> None:
+        """Add to a 32-bit word of the arena, and wake who waits for it."""
+        self._add(Operation(abi.OP_ADD, "add", (word, count), abi.EXPECT_OK, 0, ""))
+
+    def wait(self, word: int, least: int) -> None:
+        """Wait until a 32-bit word of the arena is at least so much; not at all for 0."""
+        if least:
+            self._add(Operation(abi.OP_WAIT, "wait", (word, least), abi.EXPECT_OK, 0, ""))
 
     def gone(self, word: int) -> None:
         """Wait for the end of a thread whose CLONE_CHILD_CLEARTID word this is."""

@@ -1,171 +1,452 @@
-"""Compile one task's images into its program: memory, files, then everything that makes a task a task."""
+"""Compile a tree's images into programs, one a task and thread: births, memory, files, and what makes a task a task."""
 
 from __future__ import annotations
 
 import os
+import struct
 from bisect import bisect_right
 
 from engine.context import Context
 from engine.errors import BadImage
-from engine.files import ghost
 from engine.files.fd import FD_CLOEXEC, O_CLOEXEC
-from engine.images.files import Images
 from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
-from engine.memory import load
+from engine.kernel.uapi.signal import SIGCHLD, SIGSTOP
+from engine.memory import load, vdso
 from engine.memory import mm as mm_kind
 from engine.memory import vmas as vma_kind
 from engine.plan import abi
-from engine.plan.program import Arena, Program, Ref
-from engine.tasks import creds, identity, limits, signals, threads, timers
+from engine.plan.program import Arena, Program, Ref, free_hole
+from engine.tasks import births, creds, identity, limits, sched, signals, threads, timers
+from engine.tasks.births import ORPHAN, OUTER, SIBLING, Node
+from engine.tasks.images import STOPPED, TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _F_SETFD = 2
 _ALL_FDS = 0xFFFFFFFF
-PE_PARENT = 1
+_EXE = 1  # the lowest free descriptor while a task's memory is made: only the opener's pidfd is open
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
+_CLONE_ARGS = struct.Struct("<11Q")  # struct clone_args (linux/sched.h)
+_CLONE = {"vm": 0x100, "fs": 0x200, "files": 0x400, "sighand": 0x800}
+_CLONE_PARENT = 0x8000
+# CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM
+_CLONE_THREAD = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
+_P_PID, _WSTOPPED, _WEXITED, _WNOWAIT, _WALL = 1, 2, 4, 0x01000000, 0x40000000
+_SIG_UNBLOCK = 1
 
 
-class TaskImages:
-    """The images of one task, read and consistent with each other. `pages` counts those that it will load."""
+class Runner:
+    """One thread that the coordinator takes over when its program has parked."""
 
-    __slots__ = (
-        "core",
-        "fdinfo",
-        "files",
-        "fs",
-        "ids",
-        "inventory",
-        "mm",
-        "pagemap",
-        "pages",
-        "pages_id",
-        "pid",
-        "remaps",
-        "tree",
-    )
+    __slots__ = ("core", "pid", "program", "room", "stops", "tid")
 
-    def __init__(self, images: Images, tree: Any, inventory: Any) -> None:
+    def __init__(self, pid: int, tid: int, core: Any, program: Program, room: int) -> None:
+        self.pid = pid
+        self.tid = tid
+        self.core = core
+        self.program = program
+        self.room = room  # 16 bytes of the arena, for whoever takes it over
+        self.stops = False  # at its last operations it stops itself
+
+
+class Guard:
+    """A process that needs the coordinator as its tracer at some point: its threads `arrived`, and wait for `held`."""
+
+    __slots__ = ("arrived", "held", "runners", "task")
+
+    def __init__(self, arena: Arena, task: TaskImages) -> None:
+        self.task = task
+        self.arrived = arena.reserve(4)
+        self.held = arena.reserve(8)  # and the word of those who install filters together
+        self.runners: list[Runner] = []
+
+
+class Plan:
+    """Everything compiled."""
+
+    __slots__ = ("arena", "guards", "limits", "programs", "root", "runners")
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self.root: Program
+        self.runners: dict[int, list[Runner]] = {}  # by pid, the first thread first
+        self.guards: list[Guard] = []
+        self.limits: list[tuple[Program, list[tuple[str, Ref]]]] = []
+        self.programs: list[Program] = []  # those to wait for
+
+
+class Shared:
+    """Words of the arena by which tasks that share an address space or a descriptor table wait for each other."""
+
+    __slots__ = ("_arena", "files", "vm")
+
+    def __init__(self, arena: Arena, tree: TreeImages) -> None:
+        self._arena = arena
+        self.vm = self._by_id(tree, "vm")
+        self.files = self._by_id(tree, "files")
+
+    def _by_id(self, tree: TreeImages, kind: str) -> dict[int, tuple[int, list[int]]]:
+        """id -> (word, pids in the order in which they are started), of those that several have."""
+        out: dict[int, list[int]] = {}
+        for node in tree.nodes:
+            if not node.dead:
+                out.setdefault(node.ids[kind], []).append(node.pid)
+        return {ident: (self._arena.reserve(4), pids) for ident, pids in out.items() if len(pids) > 1}
+
+
+class Compiler:
+    """Compiles one tree. `coordinator` is the pid of whoever holds the opener's descriptors."""
+
+    def __init__(self, ctx: Context, tree: TreeImages, opener: Opener, coordinator: int) -> None:
+        taken = [(v.start, v.end) for task in tree.live() for v in task.mm.vmas]
+        self.ctx = ctx
         self.tree = tree
-        self.inventory = inventory
-        self.pid: int = tree.pid
-        self.core = images.read_one("CORE", self.pid)
-        for part in ("tc", "thread_core"):
-            if not self.core.HasField(part):
-                raise BadImage(f"core-{self.pid}.img", 0, f"field {part} is missing; dump again")
-        self.mm = images.read_one("MM", self.pid)
-        self.fs = images.read_one("FS", self.pid)
-        self.ids = self.core.ids if self.core.HasField("ids") else images.read_one("IDS", self.pid)
-        self.fdinfo = images.read("FDINFO", self.ids.files_id)
-        head, self.pagemap = images.read_pagemap("PAGEMAP", self.pid)
-        self.pages_id: int = head.pages_id
-        self.files = {entry.id: entry for entry in images.read("FILES")}
-        self.remaps = images.read("REMAP_FPATH") if images.exists("REMAP_FPATH") else []
-        self.pages = 0
+        self.opener = opener
+        self.coordinator = coordinator
+        self.arena = Arena(ctx.machine, free_hole(taken, ARENA_ROOM))
+        self.plan = Plan(self.arena)
+        self.tasks = tree.by_pid()
+        self.shared = Shared(self.arena, tree)
+        self.groups = self.arena.reserve(4)  # process groups that are there for others to join
+        self.joined = self.arena.reserve(4)
+        self.stage = self.arena.reserve(4)  # orphans come to one subreaper after the other
+        self.joiners = sum(node.joins for node in tree.nodes)
+        self.led = {node.pgid for node in tree.nodes if node.joins}
+        self.adopters = births.adopters(tree.nodes)
+        self.counts = [self.arena.reserve(4) for _ in self.adopters]
+        own = proc.status(os.getpid())
+        self.ignored = int(own["SigIgn"], 16)
+        self.bounding = int(own["CapBnd"], 16)
+        self.inherited = sched.Inherited()
+        self.warn: Callable[[str], None] = ctx.log.warn
 
-    def blockers(self) -> list[str]:
-        """What of it cannot be restored yet, one line each."""
-        out = []
-        if self.core.tc.timers.posix:
-            out.append("POSIX timers are not supported yet")
-        if self.core.thread_core.seccomp_mode:
-            out.append(f"seccomp mode {self.core.thread_core.seccomp_mode} is not supported yet")
-        out += [
-            f"remap-fpath.img: file {r.orig_id:#x}: remap type {r.remap_type} is not supported yet"
-            for r in self.remaps
-            if r.remap_type != ghost.GHOST
-        ]
-        if self.mm.aios:
-            out.append("AIO rings are not supported yet")
-        for v in self.mm.vmas:
-            kinds = vma_kind.REGULAR | vma_kind.HEAP | vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED
-            kinds |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | 2
-            if v.status & ~kinds or v.flags & 0x40000:
-                out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
-        if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
-            out.append("pages in a parent image (incremental dumps) are not supported yet")
-        return [f"pid {self.pid}: {line}" for line in out]
+    def compile(self) -> Plan:
+        """All programs; the seed runs the root's."""
+        root = self.tree.nodes[0]
+        program = self.plan.root = self.arena.program(f"task {root.pid}")
+        behind = self.arena.base + ARENA_ROOM
+        program.sys("munmap", PAGE, self.arena.base - PAGE, note="the seed")
+        program.sys("munmap", behind, self.ctx.arch.TASK_SIZE - behind, note="stack, vdso")
+        program.sys("close_range", 0, _ALL_FDS, 0)
+        self._node(root, program)
+        return self.plan
 
-
-def compile_task(
-    ctx: Context, arena: Arena, task: TaskImages, opener: Opener, coordinator: int
-) -> tuple[Program, list[tuple[str, Ref]]]:
-    """The program of the root task, and the results that tell which limits could be set."""
-    program = arena.program(f"task {task.pid}")
-    top = ctx.arch.TASK_SIZE
-    program.sys("munmap", PAGE, arena.base - PAGE, note="the seed")
-    behind = arena.base + ARENA_ROOM
-    program.sys("munmap", behind, top - behind, note="stack, vdso")
-    program.sys("close_range", 0, _ALL_FDS, 0)
-    pidfd = program.sys("pidfd_open", coordinator, 0, note="the opener")
-    _session(program, task)
-    _memory(ctx, program, task, opener, pidfd)
-    _fs(program, task, opener, pidfd)
-    _fds(program, task, opener, pidfd)
-    ctx.arch.plan_areas(program, task.core)
-    timers.plan(program, task.core)
-    own = proc.status(os.getpid())
-    signals.plan(program, task.core, task.pid, int(own["SigIgn"], 16))
-    set_limits = limits.plan(program, task.core)
-    identity.plan(program, task.core, task.mm)
-    creds.plan(program, task.core, int(own["CapBnd"], 16))
-    identity.plan_last(program, task.core, task.mm)
-    threads.plan(program, task.core)
-    program.sys("prctl", pr.PR_SET_PDEATHSIG, task.core.thread_core.pdeath_sig, 0, 0, 0)
-    program.park()
-    return program, set_limits
-
-
-def _session(program: Program, task: TaskImages) -> None:
-    """Session and process group of the root task; with --shell-job they are the engine's own."""
-    if task.tree.sid == task.pid:
-        program.sys("setsid")
-    elif task.tree.pgid == task.pid:
-        program.sys("setpgid", 0, 0)
-
-
-def _memory(ctx: Context, program: Program, task: TaskImages, opener: Opener, pidfd: Ref) -> None:
-    exe = 1  # the lowest free descriptor: only the pidfd is open
-    program.sys(
-        "pidfd_getfd",
-        pidfd,
-        opener.file(task.mm.exe_file_id),
-        0,
-        expect=abi.EXPECT_EQUAL,
-        want=exe,
-        note=f"the executable {opener.name(task.mm.exe_file_id)}",
-    )
-    mapped = [v for v in task.mm.vmas if not v.status & (vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL)]
-    loads = _loads(task, mapped)
-    filled = {start for start, _, _, _ in loads}
-    by_file: dict[tuple[int, int], list[Any]] = {}
-    for v in mapped:
-        if v.status & (vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED):
-            by_file.setdefault((v.shmid, v.fdflags), []).append(v)
+    def _node(self, node: Node, program: Program) -> None:
+        """One task from its birth on."""
+        for other, how in node.early:
+            self._bear(node, program, other, how)
+        if node.leads_session:
+            program.sys("setsid")
+            if node.pid in self.led:
+                program.add(self.groups, 1)
+        for other, how in node.late:
+            if how != ORPHAN:
+                self._bear(node, program, other, how)
+        for number, adopter in enumerate(self.adopters):
+            if adopter is node:
+                self._adopt(node, program, number)
+            for other in adopter.adopts:
+                if other.creator is node:
+                    self._bear_orphan(program, other, number)
+        self._group(node, program)
+        if node.dead:
+            self._die(node, program)
         else:
-            vma_kind.plan_map(program, v, -1, v.start in filled)
-    for (ident, flags), group in by_file.items():
-        fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
-        for v in group:
-            vma_kind.plan_map(program, v, fd, v.start in filled)
-        program.sys("close", fd)
-    if loads:
-        pages = exe + 1
-        source = opener.raw("PAGES", task.pages_id)
-        program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=pages, note="pages")
-        load.plan(program, [part[1:] for part in loads], pages)
-        program.sys("close", pages)
-    for v in mapped:
-        vma_kind.plan_protect(program, v, v.start in filled)
-    vma_kind.plan_vdso(ctx.arch, program, task.mm.vmas)
-    mm_kind.plan(program, task.mm, exe)
-    program.sys("close", exe)
+            self._live(node, program)
+
+    def _bear(self, node: Node, program: Program, other: Node, how: int) -> None:
+        child = self.arena.program(f"task {other.pid}" if not other.helper else f"helper {other.pid}")
+        flags = sum(_CLONE[kind] for kind in other.shares_with(node))
+        self._spawn(program, child, other, flags | (_CLONE_PARENT if how == SIBLING else 0))
+        self._node(other, child)
+
+    def _spawn(self, program: Program, child: Program, node: Node, flags: int) -> None:
+        tid = self.arena.put(struct.pack("<q", node.pid))
+        stack = self.arena.stack() - abi.STACK_SIZE
+        exit_signal = 0 if flags & _CLONE_PARENT else node.exit_signal
+        args = _CLONE_ARGS.pack(flags, 0, 0, 0, exit_signal, stack, abi.STACK_SIZE, 0, tid, 1, 0)
+        program.spawn(self.arena.put(args), len(args), child, f"pid {node.pid}")
+
+    def _bear_orphan(self, program: Program, other: Node, number: int) -> None:
+        """By one in between that ends at once, when the adopter is the nearest subreaper."""
+        between = self.arena.program(f"parent of task {other.pid} for a moment")
+        program.wait(self.stage, 2 * number + 1)
+        stack = self.arena.stack() - abi.STACK_SIZE
+        args = _CLONE_ARGS.pack(0, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, 0, 0, 0)
+        pid = program.spawn(self.arena.put(args), len(args), between, "")
+        child = self.arena.program(f"task {other.pid}")
+        self._spawn(between, child, other, 0)
+        between.sys("exit_group", 0)
+        between.park()
+        program.sys("wait4", pid, 0, _WALL, 0)
+        program.add(self.counts[number], 1)
+        self._node(other, child)
+
+    def _adopt(self, node: Node, program: Program, number: int) -> None:
+        program.wait(self.stage, 2 * number)
+        program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, note="for a while")
+        program.add(self.stage, 1)
+        program.wait(self.counts[number], len(node.adopts))
+        program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        program.add(self.stage, 1)
+
+    def _group(self, node: Node, program: Program) -> None:
+        """Its process group: at birth everybody is in the one that bears its session's number."""
+        if node.leads_group:
+            program.sys("setpgid", 0, 0)
+            if node.pid in self.led:
+                program.add(self.groups, 1)
+        elif node.joins:
+            if node.pgid != OUTER:
+                program.wait(self.groups, len(self.led))
+                program.sys("setpgid", 0, node.pgid)
+            program.add(self.joined, 1)
+
+    def _die(self, node: Node, program: Program) -> None:
+        """A zombie, or a helper: it ends when nobody needs it any more, by its signal or with its status."""
+        program.wait(self.joined, self.joiners)
+        code = 0 if node.helper else self.tasks[node.pid].core.tc.exit_code
+        if sig := code & 0x7F:
+            program.sys("prlimit64", 0, 4, self.arena.put(bytes(16)), 0, note="no core dump")
+            program.sys("rt_sigprocmask", _SIG_UNBLOCK, self.arena.put((1 << sig - 1).to_bytes(8, "little")), 0, 8)
+            program.sys("kill", node.pid, sig)
+        program.sys("exit_group", code >> 8)
+        program.park()
+
+    def _live(self, node: Node, program: Program) -> None:
+        task = self.tasks[node.pid]
+        core = task.core
+        guard = self._guard(task)
+        self._turn(task, program)
+        pidfd = program.sys("pidfd_open", self.coordinator, 0, note="the opener")
+        owns_vm = self._owns("vm", node)
+        if owns_vm:
+            self._memory(program, task, pidfd)
+        if self._owns("fs", node):
+            self._fs(program, task, pidfd)
+        if self._owns("files", node):
+            self._fds(program, task, pidfd)
+        else:
+            program.sys("close", pidfd)
+            program.add(self.shared.files[node.ids["files"]][0], 1)
+        self._met(task, program)
+        self.ctx.arch.plan_areas(program, core)
+        self._kids(node, program)
+        ready, settled = (self.arena.reserve(4), self.arena.reserve(4)) if task.threads else (0, 0)
+        runners = self.plan.runners[task.pid] = []
+        for i, (tid, other) in enumerate(task.threads):
+            runners.append(self._thread(task, tid, other, program, (ready, settled), guard, i + 1))
+        if self._owns("sighand", node):
+            signals.plan_actions(program, core, self.ignored)
+        if ready:
+            program.add(ready, 1)
+        timers.plan(program, core, [other for _, other in task.threads])
+        self.plan.limits.append((program, limits.plan(program, core)))
+        identity.plan(program, core, task.mm)
+        runner = Runner(task.pid, task.pid, core, program, self.arena.reserve(16))
+        self._own(program, task, core, guard, 0)
+        program.wait(settled, len(task.threads))
+        identity.plan_last(program, core, task.mm)
+        signals.plan_pending(program, core, core, task.pid, task.pid)
+        limits.plan_last(program, core)
+        if task.leader_gone:
+            program.sys("exit", core.tc.leader_exit_code >> 8, note="the leader ended before the others")
+        elif core.tc.task_state == STOPPED:
+            self._stop(program, task)
+            runner.stops = True
+        program.park()
+        if guard:
+            guard.runners = [runner, *runners]
+        if not task.leader_gone:
+            runners.insert(0, runner)
+            self.plan.programs.append(program)
+
+    def _guard(self, task: TaskImages) -> Guard | None:
+        """Whoever stops itself, or installs what would act on our own system calls, has to be traced by then."""
+        if task.core.tc.task_state != STOPPED and not (task.seccomp and task.seccomp.needed):
+            return None
+        guard = Guard(self.arena, task)
+        self.plan.guards.append(guard)
+        return guard
+
+    def _owns(self, kind: str, node: Node) -> bool:
+        """Is it the first of those that share this object? It makes it, the others find it made."""
+        ident = node.ids[kind]
+        return next(n for n in self.tree.nodes if n.ids.get(kind) == ident) is node
+
+    def _turn(self, task: TaskImages, program: Program) -> None:
+        """Descriptors in a table that tasks share: they use it one after the other, and its owner last."""
+        word, pids = self.shared.files.get(task.node.ids["files"], (0, []))
+        if word:
+            program.wait(word, (pids.index(task.pid) or len(pids)) - 1)
+
+    def _met(self, task: TaskImages, program: Program) -> None:
+        """The address space is complete: for its owner to say, and for the others to wait for."""
+        word, pids = self.shared.vm.get(task.node.ids["vm"], (0, []))
+        if word and pids[0] == task.pid:
+            program.add(word, 1)
+        elif word:
+            program.wait(word, 1)
+
+    def _kids(self, node: Node, program: Program) -> None:
+        """Dead and stopped children have to be so by now: what tells of it must not be found in the restored queue."""
+        seen = False
+        for kid in node.kids:
+            if kid.helper:
+                program.sys("wait4", kid.pid, 0, _WALL, 0, note="a helper")
+            elif kid.dead:
+                program.sys("waitid", _P_PID, kid.pid, 0, _WEXITED | _WNOWAIT | _WALL, 0, note="a zombie")
+            elif self.tasks[kid.pid].core.tc.task_state == STOPPED:
+                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | _WNOWAIT | _WALL, 0, note="stopped")
+            else:
+                continue
+            seen = True
+        if seen:
+            default = self.arena.put(bytes(32))
+            program.sys("rt_sigaction", SIGCHLD, default, 0, 8, note="drops SIGCHLD of these")
+
+    def _thread(
+        self,
+        task: TaskImages,
+        tid: int,
+        core: Any,
+        leader: Program,
+        words: tuple[int, int],
+        guard: Guard | None,
+        index: int,
+    ) -> Runner:
+        """A thread: it inherits what the engine has, like the leader, which has changed nothing of itself yet."""
+        program = self.arena.program(f"thread {tid} of task {task.pid}")
+        word = self.arena.put(struct.pack("<q", tid))
+        stack = self.arena.stack() - abi.STACK_SIZE
+        args = _CLONE_ARGS.pack(_CLONE_THREAD, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, word, 1, 0)
+        leader.spawn(self.arena.put(args), len(args), program, f"tid {tid}")
+        self.ctx.arch.plan_areas(program, core)
+        identity.plan_thread(program, core, task.core)
+        self._own(program, task, core, guard, index)
+        ready, settled = words
+        program.add(settled, 1)
+        if core.thread_core.signals_p.signals:
+            program.wait(ready, 1)  # actions are set: what is queued after that stays
+            signals.plan_pending(program, core, task.core, task.pid, tid)
+        program.park()
+        self.plan.programs.append(program)
+        return Runner(task.pid, tid, core, program, self.arena.reserve(16))
+
+    def _own(self, program: Program, task: TaskImages, core: Any, guard: Guard | None, index: int) -> None:
+        """What every thread has of its own; what takes capabilities comes before they go."""
+        sched.plan(program, core.thread_core, self.inherited, self.warn)
+        signals.plan_stack(program, core)
+        if guard:
+            program.add(guard.arrived, 1)
+            program.wait(guard.held, 1)
+            if task.seccomp and task.seccomp.needed:
+                task.seccomp.plan(program, index, self._seccomp_word(guard))
+        creds.plan(program, core, self.bounding)
+        if not (task.leader_gone and index == 0):
+            threads.plan(program, core)
+        program.sys("prctl", pr.PR_SET_PDEATHSIG, core.thread_core.pdeath_sig, 0, 0, 0)
+
+    def _seccomp_word(self, guard: Guard) -> int:
+        return guard.held + 4
+
+    def _stop(self, program: Program, task: TaskImages) -> None:
+        """By the signal that had stopped it, where that still can; by SIGSTOP where its group is orphaned."""
+        sig = task.core.tc.stop_signo or SIGSTOP
+        if sig != SIGSTOP:
+            program.sys("rt_sigprocmask", _SIG_UNBLOCK, self.arena.put((1 << sig - 1).to_bytes(8, "little")), 0, 8)
+            program.ask("tgkill", task.pid, task.pid, sig, note="stop")
+        program.sys("tgkill", task.pid, task.pid, SIGSTOP, note="stop")
+
+    def _memory(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
+        opener = self.opener
+        program.sys(
+            "pidfd_getfd",
+            pidfd,
+            opener.file(task.mm.exe_file_id),
+            0,
+            expect=abi.EXPECT_EQUAL,
+            want=_EXE,
+            note=f"the executable {opener.name(task.mm.exe_file_id)}",
+        )
+        mapped = [v for v in task.mm.vmas if not v.status & (vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL)]
+        loads = _loads(task, mapped)
+        filled = {start for start, _, _, _ in loads}
+        by_file: dict[tuple[int, int], list[Any]] = {}
+        for v in mapped:
+            if v.status & (vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED):
+                by_file.setdefault((v.shmid, v.fdflags), []).append(v)
+            else:
+                vma_kind.plan_map(program, v, -1, v.start in filled)
+        for (ident, flags), group in by_file.items():
+            fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
+            for v in group:
+                vma_kind.plan_map(program, v, fd, v.start in filled)
+            program.sys("close", fd)
+        if loads:
+            pages = _EXE + 1
+            source = opener.raw("PAGES", task.pages_id)
+            program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=pages, note="pages")
+            load.plan(program, [part[1:] for part in loads], pages)
+            program.sys("close", pages)
+        for v in mapped:
+            vma_kind.plan_protect(program, v, v.start in filled)
+        vdso.plan(self.ctx.arch, program, task.mm.vmas, task.vdso)
+        mm_kind.plan(program, task.mm, _EXE)
+        program.sys("close", _EXE)
+
+    def _fs(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
+        """Root, working directory, umask."""
+        opener = self.opener
+        if opener.name(task.fs.root_id) != "/":
+            root = program.sys("pidfd_getfd", pidfd, opener.file(task.fs.root_id), 0, note=opener.name(task.fs.root_id))
+            program.sys("fchdir", root)
+            program.sys("chroot", program.arena.text("."))
+            program.sys("close", root)
+        cwd = program.sys("pidfd_getfd", pidfd, opener.file(task.fs.cwd_id), 0, note=opener.name(task.fs.cwd_id))
+        program.sys("fchdir", cwd)
+        program.sys("close", cwd)
+        program.sys("umask", task.fs.umask)
+
+    def _fds(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
+        """The descriptor table: every number with the right description and close-on-exec.
+
+        pidfd_getfd takes the lowest free number, which is known here: the table is filled from below, and the pidfd
+        sits above all of it.
+        """
+        opener = self.opener
+        wanted = sorted(task.fdinfo, key=lambda e: int(e.fd))
+        high = max((e.fd for e in wanted), default=-1) + 1
+        if high > 0:
+            program.sys("dup3", pidfd, high, O_CLOEXEC, note="the opener, out of the way")
+            program.sys("close", pidfd)
+        source: Ref | int = high if high > 0 else pidfd
+        have: dict[int, int] = {}
+        lowest = 0
+        for entry in wanted:
+            cloexec = O_CLOEXEC if entry.flags & FD_CLOEXEC else 0
+            if entry.id in have:
+                program.sys("dup3", have[entry.id], entry.fd, cloexec)
+            else:
+                note = f"fd {entry.fd}: {opener.name(entry.id)}"
+                got = program.sys("pidfd_getfd", source, opener.file(entry.id), 0, note=note)
+                if lowest == entry.fd:
+                    if not cloexec:
+                        program.sys("fcntl", got, _F_SETFD, 0)
+                else:
+                    program.sys("dup3", got, entry.fd, cloexec)
+                    program.sys("close", got)
+                have[entry.id] = entry.fd
+            if lowest == entry.fd:
+                lowest += 1
+        program.sys("close", source)
 
 
 def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int]]:
@@ -185,60 +466,14 @@ def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int
                 out.append((by_page[i].start, at, part, offset))
                 task.pages += part // PAGE
             else:
-                vdso = next((v for v in skipped if v.start <= at < v.end), None)
-                if vdso is None:
+                vdso_area = next((v for v in skipped if v.start <= at < v.end), None)
+                if vdso_area is None:
                     raise BadImage(
                         f"pagemap-{task.pid}.img",
                         0,
                         f"page {at:#x} lies in no mapping of mm-{task.pid}.img; dump again",
                     )
-                part = min(end, vdso.end) - at
+                part = min(end, vdso_area.end) - at
             at += part
             offset += part
     return out
-
-
-def _fs(program: Program, task: TaskImages, opener: Opener, pidfd: Ref) -> None:
-    """Root, working directory, umask."""
-    if opener.name(task.fs.root_id) != "/":
-        root = program.sys("pidfd_getfd", pidfd, opener.file(task.fs.root_id), 0, note=opener.name(task.fs.root_id))
-        program.sys("fchdir", root)
-        program.sys("chroot", program.arena.text("."))
-        program.sys("close", root)
-    cwd = program.sys("pidfd_getfd", pidfd, opener.file(task.fs.cwd_id), 0, note=opener.name(task.fs.cwd_id))
-    program.sys("fchdir", cwd)
-    program.sys("close", cwd)
-    program.sys("umask", task.fs.umask)
-
-
-def _fds(program: Program, task: TaskImages, opener: Opener, pidfd: Ref) -> None:
-    """The descriptor table: every number with the right description and close-on-exec.
-
-    pidfd_getfd takes the lowest free number, which is known here: the table is filled from below, and the pidfd sits
-    above all of it.
-    """
-    wanted = sorted(task.fdinfo, key=lambda e: int(e.fd))
-    high = max((e.fd for e in wanted), default=-1) + 1
-    if high > 0:
-        program.sys("dup3", pidfd, high, O_CLOEXEC, note="the opener, out of the way")
-        program.sys("close", pidfd)
-    source: Ref | int = high if high > 0 else pidfd
-    have: dict[int, int] = {}
-    lowest = 0
-    for entry in wanted:
-        cloexec = O_CLOEXEC if entry.flags & FD_CLOEXEC else 0
-        if entry.id in have:
-            program.sys("dup3", have[entry.id], entry.fd, cloexec)
-        else:
-            note = f"fd {entry.fd}: {opener.name(entry.id)}"
-            got = program.sys("pidfd_getfd", source, opener.file(entry.id), 0, note=note)
-            if lowest == entry.fd:
-                if not cloexec:
-                    program.sys("fcntl", got, _F_SETFD, 0)
-            else:
-                program.sys("dup3", got, entry.fd, cloexec)
-                program.sys("close", got)
-            have[entry.id] = entry.fd
-        if lowest == entry.fd:
-            lowest += 1
-    program.sys("close", source)

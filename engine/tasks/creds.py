@@ -6,7 +6,7 @@ import struct
 
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program, Ref
-from engine.tasks.questions import Questions
+from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ _CAP_VERSION_3 = 0x20080522
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
 
 
-def ask(q: Questions) -> Ref:
+def ask_thread(q: Questions) -> Ref:
     """The securebits; everything else is in /proc/PID/status."""
     return q.ask("prctl", pr.PR_GET_SECUREBITS)
 
 
-def dump(core: Any, q: Questions, securebits: Ref, status: dict[str, str]) -> None:
+def dump_thread(core: Any, q: Answers, securebits: Ref, status: dict[str, str]) -> None:
     """Fill core_entry.thread_core.creds from /proc/PID/status."""
     creds = core.thread_core.creds
     creds.uid, creds.euid, creds.suid, creds.fsuid = (int(v) for v in status["Uid"].split())

@@ -1,53 +1,239 @@
-"""Freezing (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards the task runs on, is stopped, or dead."""
+"""Freezing a tree (PTRACE_SEIZE, PTRACE_INTERRUPT of ptrace(2)): afterwards it runs on, is stopped, or dead."""
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from contextlib import contextmanager, suppress
 
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc, process
-from engine.kernel.ptrace import Tracee
+from engine.kernel.ptrace import TaskGone, Tracee
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP, SIGTRAP
+from engine.tasks.restart import Sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DEAD = ("Z", "X")
+_ROUNDS = 1000  # looks for threads and children that were born meanwhile; each finds at least one
+
+
+class Task:
+    """A process of the tree: its frozen threads, by ascending id. Without any it is a zombie.
+
+    `stop` is the signal that it is stopped by, 0 for none.
+    """
+
+    __slots__ = ("pid", "stop", "tracees")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.tracees: list[Tracee] = []
+        self.stop = 0
+
+    @property
+    def first(self) -> Tracee:
+        """The thread that speaks for all: the leader, where that has not ended."""
+        return self.tracees[0]
+
+    @property
+    def leader_gone(self) -> bool:
+        """Did the leader end before other threads?"""
+        return bool(self.tracees) and self.first.pid != self.pid
+
+
+class Frozen:
+    """A tree while it is frozen: `tasks`, parents before children.
+
+    `sleeps` are of threads that are frozen one at a time, so that what is left of their timeouts can be told.
+    """
+
+    __slots__ = ("_deadline", "_options", "_timeout", "sleeps", "tasks")
+
+    def __init__(self, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -> None:
+        self._timeout = timeout_us
+        self._deadline = time.monotonic() + timeout_us / 1_000_000
+        self._options = options
+        self.sleeps = sleeps
+        self.tasks: list[Task] = []
+
+    def freeze(self, root: int) -> None:
+        """Stop everything from `root` down, whatever is born meanwhile."""
+        new = [root]
+        known = {root}
+        for _ in range(_ROUNDS):
+            found = self._freeze_all(new)
+            if not found:  # nobody is left who could have children, but orphans may have come to a subreaper of ours
+                found = [kid for task in self.tasks for kid in self._kids(task)]
+            new = [pid for pid in dict.fromkeys(found) if pid not in known]
+            if not new:
+                self._place()
+                return
+            known.update(new)
+        raise EngineError(f"the tree of pid {root} grows faster than it can be frozen; stop what forks without end")
+
+    def _freeze_all(self, pids: list[int]) -> list[int]:
+        """Freeze these processes, all of their threads; returns their children."""
+        tasks = [Task(pid) for pid in pids]
+        self.tasks += tasks
+        waiting = [(task, tracee) for task in tasks for tracee in self._seize(task, self._scan(task)[0])]
+        out: list[int] = []
+        while waiting:
+            for task, tracee in waiting:
+                self._wait(task, tracee)
+            waiting = []
+            out.clear()
+            for task in tasks:
+                tids, kids = self._scan(task)
+                have = {t.pid for t in task.tracees}
+                waiting += [(task, t) for t in self._seize(task, [tid for tid in tids if tid not in have])]
+                out += kids
+        for task in tasks:
+            task.tracees.sort(key=lambda t: t.pid != task.pid)
+        return out
+
+    def _scan(self, task: Task) -> tuple[list[int], list[int]]:
+        try:
+            return process.scan(task.pid)
+        except KernelError as e:
+            if e.errno not in (errno.ENOENT, errno.ESRCH):
+                raise
+            return [], []  # reaped meanwhile
+
+    def _kids(self, task: Task) -> list[int]:
+        return self._scan(task)[1]
+
+    def _seize(self, task: Task, tids: list[int]) -> list[Tracee]:
+        """Seize those threads that live, and ask for their stop; threads that sleep by a clock come one by one."""
+        out = []
+        for tid in tids:
+            tracee = Tracee(tid, self._left_us())
+            try:
+                tracee.seize(self._options)
+            except KernelError as e:
+                if _is_dead(tid):
+                    continue
+                tracer = proc.status(tid).get("TracerPid", "0")
+                if tracer != "0":
+                    raise EngineError(f"pid {tid} is traced by pid {tracer} already; detach that one first") from e
+                raise
+            task.tracees.append(tracee)
+            out.append(tracee)
+        singles = [t for t in out if t.pid in self.sleeps]
+        for tracee in out:
+            if tracee not in singles:
+                self._interrupt(tracee)
+        for tracee in singles:
+            sleep = self.sleeps[tracee.pid]
+            sleep.look()
+            self._interrupt(tracee)
+            self._wait(task, tracee)
+            sleep.look_again()
+        return [t for t in out if t not in singles]
+
+    def _interrupt(self, tracee: Tracee) -> None:
+        with suppress(KernelError):  # dead: waiting for it will tell
+            tracee.interrupt()
+
+    def _wait(self, task: Task, tracee: Tracee) -> None:
+        tracee.deadline_us = self._left_us()
+        try:
+            stop = tracee.wait_event_stop(deliver=True)
+        except TaskGone:
+            task.tracees.remove(tracee)
+            return
+        except KernelError as e:
+            if e.errno != errno.ETIMEDOUT:
+                raise
+            raise EngineError(f"pid {tracee.pid} does not stop within --timeout{_hindrance(tracee.pid)}") from e
+        tracee.deadline_us = self._timeout
+        if stop != SIGTRAP:
+            task.stop = stop
+
+    def _left_us(self) -> int:
+        return max(int((self._deadline - time.monotonic()) * 1_000_000), 0)
+
+    def _place(self) -> None:
+        """Leave out who has ended and been reaped; put parents before children, by pid among siblings."""
+        parents = {}
+        for task in self.tasks:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                parents[task.pid] = proc.Stat(task.pid).ppid
+        by_pid = {task.pid: task for task in self.tasks if task.pid in parents}
+        kids: dict[int, list[int]] = {}
+        for pid in sorted(by_pid):
+            kids.setdefault(parents[pid], []).append(pid)
+        root = self.tasks[0].pid
+        if root not in by_pid or not by_pid[root].tracees:
+            raise EngineError(f"pid {root} has ended while it was being frozen")
+        order, todo = [], [root]
+        while todo:
+            pid = todo.pop()
+            order.append(by_pid[pid])
+            todo += reversed(kids.get(pid, []))
+        escaped = by_pid.keys() - {task.pid for task in order}
+        for pid in sorted(escaped):  # its parent has ended, and somebody outside of the tree adopted it
+            _thaw(by_pid[pid], False)
+        self.tasks = order
+
+    def thaw(self, stopped: bool = False) -> None:
+        """Let all go, and send again what was kept back meanwhile. `stopped`: leave them in SIGSTOP."""
+        for task in self.tasks:
+            _thaw(task, stopped)
+
+    def kill(self) -> None:
+        """SIGKILL, parents first, so that nobody sees a child's end; and wait until all are dead."""
+        for task in self.tasks:
+            if task.tracees:
+                os.kill(task.pid, SIGKILL)
+        for task in reversed(self.tasks):
+            for tracee in reversed(task.tracees):
+                process.wait_exit(tracee.pid, self._timeout)
+            task.tracees.clear()
+
 
 @contextmanager
-def frozen(pid: int, deadline_us: int) -> Iterator[Tracee]:
-    """A stopped task. Whatever happens inside, it is resumed at the end, unless it was let go or killed."""
-    tracee = Tracee(pid, deadline_us)
+def frozen(root: int, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -> Iterator[Frozen]:
+    """A stopped tree. Whatever happens inside, it is resumed at the end, unless it was let go or killed."""
+    tree = Frozen(timeout_us, options | pt.PTRACE_O_TRACESYSGOOD, sleeps)
     try:
-        tracee.seize(pt.PTRACE_O_TRACESYSGOOD)
-    except KernelError as e:
-        tracer = proc.status(pid).get("TracerPid", "0")
-        if tracer != "0":
-            raise EngineError(f"pid {pid} is traced by pid {tracer} already; detach that one first") from e
-        raise
-    try:
-        tracee.interrupt()
-        if tracee.wait_event_stop(deliver=True) != SIGTRAP:
-            raise EngineError(f"pid {pid} was stopped while it was being frozen: stopped tasks are not supported yet")
-        yield tracee
+        tree.freeze(root)
+        yield tree
     finally:
-        with suppress(KernelError, ProcessLookupError):  # dead, or let go already
-            thaw(tracee)
+        tree.thaw()
 
 
-def thaw(tracee: Tracee, stopped: bool = False) -> None:
-    """Detach, and send again what was kept back meanwhile. `stopped`: leave it in SIGSTOP."""
-    if stopped:
-        os.kill(tracee.pid, SIGSTOP)
-    for sig in tracee.signals:
-        os.kill(tracee.pid, sig)
-    tracee.signals.clear()
-    tracee.detach()
+def _thaw(task: Task, stopped: bool) -> None:
+    """Children of the keeper's: whoever has died, or was let go already, is passed over."""
+    tracees, task.tracees = task.tracees, []
+    if stopped and tracees and not task.stop:
+        with suppress(ProcessLookupError):
+            os.kill(task.pid, SIGSTOP)
+    for tracee in tracees:
+        for sig in tracee.signals:
+            with suppress(ProcessLookupError):
+                os.kill(task.pid, sig)
+        with suppress(KernelError):
+            tracee.detach()
 
 
-def kill(tracee: Tracee) -> None:
-    """SIGKILL, and wait until the task is dead (a zombie of its own parent)."""
-    os.kill(tracee.pid, SIGKILL)
-    process.wait_exit(tracee.pid, tracee.deadline_us)
+def _is_dead(tid: int) -> bool:
+    try:
+        return proc.Stat(tid).state in _DEAD
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _hindrance(pid: int) -> str:
+    """What is known of a task that does not stop."""
+    try:
+        kids = process.scan(pid)[1]
+        if "vfork" in proc.read_text(f"/proc/{pid}/wchan") or "wait_for_vfork" in proc.read_text(f"/proc/{pid}/stack"):
+            return f": it waits for its vfork(2) child {kids} to exec or end; dump when that has happened"
+    except (OSError, KernelError):
+        return ""  # it has gone meanwhile
+    return ": it hangs in the kernel (state D?)"

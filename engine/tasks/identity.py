@@ -6,11 +6,11 @@ import os
 
 from engine.images.schema import set_text, text
 from engine.kernel import proc
-from engine.kernel.process import sched_attr
 from engine.kernel.uapi import prctl as pr
+from engine.kernel.uapi.signal import SIGCHLD
 from engine.log import Log
 from engine.plan.program import Program, Ref
-from engine.tasks.questions import Questions
+from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,43 +25,62 @@ _MEMBARRIER_CMD_GET_REGISTRATIONS = 1 << 9
 
 def ask(q: Questions) -> dict[str, Ref | int]:
     """The prctl(2) attributes."""
-    subreaper, pdeath = q.room(8), q.room(8)
+    subreaper = q.room(8)
     q.ask("prctl", pr.PR_GET_CHILD_SUBREAPER, subreaper, 0, 0, 0)
-    q.ask("prctl", pr.PR_GET_PDEATHSIG, pdeath, 0, 0, 0)
     return {
         "subreaper": subreaper,
-        "pdeath": pdeath,
         "dumpable": q.ask("prctl", pr.PR_GET_DUMPABLE, 0, 0, 0, 0),
         "thp": q.ask("prctl", pr.PR_GET_THP_DISABLE, 0, 0, 0, 0),
         "membarrier": q.ask("membarrier", _MEMBARRIER_CMD_GET_REGISTRATIONS, 0),
     }
 
 
+def ask_thread(q: Questions) -> int:
+    """The signal of the parent's death."""
+    pdeath = q.room(8)
+    q.ask("prctl", pr.PR_GET_PDEATHSIG, pdeath, 0, 0, 0)
+    return pdeath
+
+
 def dump(core: Any, pid: int, stat: proc.Stat) -> None:
-    """Fill what procfs and sched_getattr(2) tell of the task."""
-    tc, thread = core.tc, core.thread_core
+    """Fill what procfs tells of the process; `pid` is that of any of its threads."""
+    tc = core.tc
     tc.task_state = 1
     tc.exit_code = 0
     tc.personality = int(proc.read_text(f"/proc/{pid}/personality"), 16)
     tc.flags = stat[9]
     set_text(tc, "comm", stat.comm)
-    set_text(thread, "comm", stat.comm)
-    thread.cg_set = 1
     tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
     tc.oom_score_adj = _number(pid, "oom_score_adj", 0)
-    policy, _, nice, priority = sched_attr(pid)
-    thread.sched_policy = policy
-    thread.sched_nice = nice
-    if priority:
-        thread.sched_prio = priority
+    if stat[38] != SIGCHLD:
+        tc.exit_signal = stat[38]
 
 
-def dump_answers(core: Any, mm: Any, q: Questions, asked: dict[str, Any]) -> None:
+def dump_zombie(core: Any, stat: proc.Stat) -> None:
+    """Fill what is left of a task that has ended."""
+    set_text(core.tc, "comm", stat.comm)
+    if stat[38] != SIGCHLD:
+        core.tc.exit_signal = stat[38]
+
+
+def dump_thread(core: Any, tid: int, name: str) -> None:
+    """Fill what a thread calls itself; `name` is as /proc/TID/status has it."""
+    if "\\" in name:  # escaped there
+        name = proc.read_text(f"/proc/{tid}/comm").removesuffix("\n")
+    set_text(core.thread_core, "comm", name)
+    core.thread_core.cg_set = 1
+
+
+def dump_thread_answers(core: Any, q: Answers, pdeath: int) -> None:
+    """Fill the signal of the parent's death."""
+    if signo := q.word(pdeath, 4):
+        core.thread_core.pdeath_sig = signo
+
+
+def dump_answers(core: Any, mm: Any, q: Answers, asked: dict[str, Any]) -> None:
     """Fill the prctl(2) attributes."""
-    tc, thread = core.tc, core.thread_core
+    tc = core.tc
     tc.child_subreaper = bool(q.word(asked["subreaper"], 4))
-    if pdeath := q.word(asked["pdeath"], 4):
-        thread.pdeath_sig = pdeath
     if (mask := q.result(asked["membarrier"])) > 0:
         tc.membarrier_registration_mask = mask
     mm.dumpable = q.result(asked["dumpable"])
@@ -77,7 +96,7 @@ def _number(pid: int, name: str, otherwise: int) -> int:
 
 def plan(program: Program, core: Any, mm: Any) -> None:
     """The attributes that credentials do not touch."""
-    tc, thread, arena = core.tc, core.thread_core, program.arena
+    tc, arena = core.tc, program.arena
     if tc.child_subreaper:
         program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if mm.thp_disabled:
@@ -86,20 +105,6 @@ def plan(program: Program, core: Any, mm: Any) -> None:
         for command in _MEMBARRIER_REGISTER:
             if tc.membarrier_registration_mask & command:
                 program.sys("membarrier", command, 0)
-    policy, _, nice, priority = sched_attr(os.getpid())
-    if (thread.sched_policy, thread.sched_nice, thread.sched_prio) != (policy, nice, priority):
-        # struct sched_attr: size, policy, flags, nice, priority, then deadline fields
-        raw = b"".join(
-            value.to_bytes(size, "little", signed=signed)
-            for value, size, signed in (
-                (48, 4, False),
-                (thread.sched_policy, 4, False),
-                (0, 8, False),
-                (thread.sched_nice, 4, True),
-                (thread.sched_prio, 4, False),
-            )
-        )
-        program.sys("sched_setattr", 0, arena.put(raw + bytes(24)), 0, note=f"nice {thread.sched_nice}")
     own = _number(os.getpid(), "loginuid", NO_LOGINUID)
     if tc.HasField("loginuid") and tc.loginuid != own:
         # only a task itself may write it (needs CAP_AUDIT_CONTROL once it is set)
@@ -107,8 +112,14 @@ def plan(program: Program, core: Any, mm: Any) -> None:
         fd = program.sys("openat", _AT_FDCWD, arena.text("/proc/self/loginuid"), os.O_WRONLY)
         program.sys("write", fd, arena.put(value), len(value), note=f"login uid {tc.loginuid}")
         program.sys("close", fd)
-    program.sys("personality", tc.personality)
-    program.sys("prctl", pr.PR_SET_NAME, arena.text(text(tc.comm)), 0, 0, 0)
+    plan_thread(program, core, core)
+
+
+def plan_thread(program: Program, core: Any, leader: Any) -> None:
+    """What every thread has of its own: name and, of which images know one for all of them, personality."""
+    program.sys("personality", leader.tc.personality)
+    name = core.thread_core.comm if core.thread_core.HasField("comm") else leader.tc.comm
+    program.sys("prctl", pr.PR_SET_NAME, program.arena.text(text(name)), 0, 0, 0)
 
 
 def plan_last(program: Program, core: Any, mm: Any) -> None:

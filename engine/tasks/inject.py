@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import struct
 from contextlib import contextmanager
 
 from engine.errors import Bug, KernelError
@@ -27,24 +28,44 @@ _PROT_RWX = 7
 _MAP_SHARED_ANON_NOREPLACE = 0x100021
 
 
-class Graft:
-    """Where a task's graft goes and what the arena will hold: all that can be made ready before the task is frozen."""
+class Questionnaire:
+    """An arena that is ready for every task of a tree: `first` is for a task's first thread, `other` for each other."""
 
-    __slots__ = ("arena", "code", "image", "place", "size", "stack")
+    __slots__ = ("arena", "first", "image", "inside", "other", "other_stack", "size", "stack")
 
-    def __init__(self, pid: int, vmas: list[proc.Vma], arena: Arena, first: Program) -> None:
-        blob = arena.machine.blob
+    def __init__(self, arena: Arena, first: Program, other: Program) -> None:
         self.arena = arena
-        self.code = arena.machine.executor[blob["graft"] : blob["graft"] + blob["graft_size"]]
+        self.first = first
+        self.other = other
+        self.inside = arena.reserve(8)  # 1 while another thread than the first is in the arena
+        self.stack = arena.stack()
+        self.other_stack = arena.stack()
+        self.image = arena.image(first, self.stack)
+        self.size = len(self.image)
+
+
+class Graft:
+    """Where a task's graft goes: that can be found before the task is frozen."""
+
+    __slots__ = ("code", "pid", "place", "size", "what")
+
+    def __init__(self, pid: int, vmas: list[proc.Vma], what: Questionnaire) -> None:
+        machine = what.arena.machine
+        blob = machine.blob
+        self.pid = pid
+        self.what = what
+        self.code = machine.executor[blob["graft"] : blob["graft"] + blob["graft_size"]]
         self.size = len(self.code) + -len(self.code) % 16
         self.place = self._find(pid, vmas)
-        self.stack = arena.stack()
-        self.image = arena.image(first, self.stack, orphan=self.place + blob["graft_leave"])
+
+    def at(self, name: str) -> int:
+        """The address of a part of the graft in the task."""
+        return self.place + self.what.arena.machine.blob[name]
 
     def _is_dead(self, pid: int, address: int) -> bool:
         """Are these bytes nobody's: zeroes, or a graft that an engine killed half-way has left there?"""
         there = memory.read(pid, address, self.size)
-        return there == bytes(self.size) or there.startswith(self.code[: self.arena.machine.blob["graft_data"]])
+        return there == bytes(self.size) or there.startswith(self.code[: self.what.arena.machine.blob["graft_data"]])
 
     def _find(self, pid: int, vmas: list[proc.Vma]) -> int:
         """The address of dead bytes at the end of an executable page, the vdso's before any other's.
@@ -56,12 +77,12 @@ class Graft:
                 return vma.end - self.size
         raise KernelError(f"placing code in task {pid}", errno.ENOEXEC, "no executable mapping ends in unused bytes")
 
-    def fits(self, pid: int, vmas: list[proc.Vma]) -> bool:
+    def fits(self, vmas: list[proc.Vma]) -> bool:
         """Now that the task is frozen: is the place still there, and the arena's address still free?"""
-        start, end = self.arena.base, self.arena.base + len(self.image)
+        start, end = self.what.arena.base, self.what.arena.base + self.what.size
         free = all(v.end <= start or v.start >= end for v in vmas)
         there = any(_can_hold(v) and v.end == self.place + self.size for v in vmas)
-        return free and there and self._is_dead(pid, self.place)
+        return free and there and self._is_dead(self.pid, self.place)
 
 
 def _can_hold(vma: proc.Vma) -> bool:
@@ -69,54 +90,98 @@ def _can_hold(vma: proc.Vma) -> bool:
 
 
 class Parasite:
-    """A task that runs a program of ours. `memory` is the arena as the engine sees it."""
+    """A task that runs programs of ours. `memory` is the arena as the engine sees it."""
 
-    __slots__ = ("arena", "memory", "tracee")
+    __slots__ = ("_arch", "_graft", "_mem", "arena", "memory", "tracee")
 
-    def __init__(self, tracee: Tracee, arena: Arena, view: mmap.mmap) -> None:
-        self.tracee = tracee
-        self.arena = arena
+    def __init__(self, arch: ModuleType, tracee: Tracee, graft: Graft, mem: int, view: mmap.mmap) -> None:
+        self._arch = arch
+        self._graft = graft
+        self._mem = mem
+        self.arena = graft.what.arena
         self.memory = view
+        self.tracee = tracee
 
-    def run(self, program: Program) -> None:
-        """Let the task run until the program parks; KernelError names the operation that failed, if one did."""
+    def run(self) -> None:
+        """Let the first thread run its program until it parks; KernelError names the operation that failed."""
         self.tracee.cont()
+        self._wait(self.tracee, self._graft.what.first)
+
+    def _wait(self, tracee: Tracee, program: Program) -> None:
         at = self.arena.offset(program.address) + abi.PROG.offset["state"]
         waited = 0
         while status(self.memory, self.arena, program)[0] == abi.STATE_RUNNING:
             if not process.futex_wait(self.memory, at, abi.STATE_RUNNING, 100_000):
                 waited += 100_000
-                self.tracee.keep_going()
-            if waited > self.tracee.deadline_us:
+                tracee.keep_going()
+            if waited > tracee.deadline_us:
                 raise KernelError(f"running {program.name}", errno.ETIMEDOUT, "the task makes no progress")
         state, pc, error = status(self.memory, self.arena, program)
         if state == abi.STATE_FAILED:
             raise KernelError(program.failure(pc, error), -error)
 
+    def visit(self, tracee: Tracee, regs: bytes | bytearray, mask: int) -> None:
+        """Let another thread of the task run the program `other`, and go home; `regs` and `mask` are its own.
+
+        Wherever the engine dies in here, the thread finds home: it is first sent to the graft's way out, and the first
+        thread keeps the arena until it is there.
+        """
+        graft, program = self._graft, self._graft.what.other
+        data = graft.at("graft_data")
+        entry = data + abi.GRAFT.offset["thread_entry"]
+        inside = self.arena.offset(graft.what.inside)
+        home = _home(self._arch, regs, mask, graft.at("graft_thread_tail"))
+        os.pwrite(self._mem, home, data + abi.GRAFT.size + len(home))
+        start = self.arena.offset(program.address)
+        self.memory[start : start + abi.PROG.size] = graft.what.image[start : start + abi.PROG.size]
+        struct.pack_into("<Q", self.memory, start + abi.PROG.offset["orphan"], graft.at("graft_thread_leave"))
+        there = bytearray(regs)
+        try:
+            self._arch.put(there, ip=graft.at("graft_thread"), orig_ax=-1)
+            tracee.set_general(there)
+            tracee.block_all()
+            struct.pack_into("<Q", self.memory, inside, 1)
+            os.pwrite(self._mem, self.arena.entry.to_bytes(8, "little"), entry)
+            tracee.cont()
+            self._wait(tracee, program)
+        finally:
+            if not _is_stopped(tracee):
+                tracee.interrupt()
+                tracee.wait_event_stop()
+            self._arch.put(there, ip=graft.at("graft_thread_leave"), orig_ax=-1)
+            tracee.set_general(there)
+            struct.pack_into("<Q", self.memory, inside, 0)
+            os.pwrite(self._mem, bytes(8), entry)
+            tracee.set_sigmask(mask)
+            tracee.set_general(regs)
+
+
+def _home(arch: ModuleType, regs: bytes | bytearray, mask: int, tail: int) -> bytes:
+    return bytes(abi.HOME.codec.pack(mask, tail) + arch.graft_registers(regs))
+
 
 @contextmanager
-def injected(arch: ModuleType, tracee: Tracee, graft: Graft) -> Iterator[Parasite]:
-    """Map the arena into a stopped task; on exit, an exception included, it is as before, and stopped again.
+def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytearray, mask: int) -> Iterator[Parasite]:
+    """Map the arena into a stopped task by its first thread, whose registers and signal mask these are.
 
-    Registers, signal mask, memory, and the system call that the stop interrupted are all put back.
+    On exit, an exception included, the task is as before, and stopped again: registers, signal mask, memory, and the
+    system call that the stop interrupted are all put back.
     """
-    pid, arena, image, place = tracee.pid, graft.arena, graft.image, graft.place
-    first = arena.programs[0]
-    regs = tracee.general()
-    mask = tracee.sigmask()
-    blob = arena.machine.blob
+    pid, what, place = tracee.pid, graft.what, graft.place
+    arena = what.arena
+    blob, nr = arena.machine.blob, arena.machine.nr
     code = bytearray(graft.code)
-    fields = (0, graft.stack, first.address, arena.base, len(image), mask)
-    abi.GRAFT.codec.pack_into(code, blob["graft_data"], *fields)
-    home = arch.graft_registers(regs)
+    fields = (0, what.stack, what.first.address, arena.base, what.size, what.inside)
+    others = (0, what.other_stack, what.other.address)
+    abi.GRAFT.codec.pack_into(code, blob["graft_data"], *fields, *others)
+    home = _home(arch, regs, mask, graft.at("graft_tail"))
     at = blob["graft_data"] + abi.GRAFT.size
     code[at : at + len(home)] = home
     mem = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
     try:
         os.pwrite(mem, code, place)
-        nr = arena.machine.nr
         grafted = arch.for_syscall(
-            regs, place, nr["mmap"], arena.base, len(image), _PROT_RWX, _MAP_SHARED_ANON_NOREPLACE, -1, 0
+            regs, place, nr["mmap"], arena.base, what.size, _PROT_RWX, _MAP_SHARED_ANON_NOREPLACE, -1, 0
         )
         try:
             tracee.set_general(grafted)
@@ -125,15 +190,17 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft) -> Iterator[Parasit
             tracee.to_syscall_stop()
             got = arch.syscall_result(tracee.general())
             if got != arena.base:
-                raise KernelError(f"mmap({arena.base:#x}, {len(image)}) in task {pid}", -got)
-            with _view(pid, arena.base, image) as view:
+                raise KernelError(f"mmap({arena.base:#x}, {what.size}) in task {pid}", -got)
+            with _view(pid, arena, what) as view:
+                orphan = arena.offset(what.first.address) + abi.PROG.offset["orphan"]
+                struct.pack_into("<Q", view, orphan, graft.at("graft_leave"))
                 process.keeper_arm(view, abi.HEAD.offset["keeper_node"], abi.HEAD.offset["keeper"])
                 try:
                     entry = arena.entry.to_bytes(8, "little")
-                    os.pwrite(mem, entry, place + blob["graft_data"] + abi.GRAFT.offset["entry"])
-                    yield Parasite(tracee, arena, view)
+                    os.pwrite(mem, entry, graft.at("graft_data") + abi.GRAFT.offset["entry"])
+                    yield Parasite(arch, tracee, graft, mem, view)
                 finally:
-                    _unmap(arch, tracee, arena, len(image), place)
+                    _unmap(arch, tracee, graft)
                     process.keeper_disarm()
         finally:
             tracee.set_sigmask(mask)
@@ -144,33 +211,33 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft) -> Iterator[Parasit
 
 
 @contextmanager
-def _view(pid: int, base: int, image: bytes) -> Iterator[mmap.mmap]:
+def _view(pid: int, arena: Arena, what: Questionnaire) -> Iterator[mmap.mmap]:
     """The task's new shared mapping, mapped here as well (proc_pid_map_files(5)) and filled."""
-    fd = os.open(f"/proc/{pid}/map_files/{base:x}-{base + len(image):x}", os.O_RDWR | os.O_CLOEXEC)
+    link = f"/proc/{pid}/map_files/{arena.base:x}-{arena.base + what.size:x}"
+    fd = os.open(link, os.O_RDWR | os.O_CLOEXEC)
     try:
-        view = mmap.mmap(fd, len(image))
+        view = mmap.mmap(fd, what.size)
     finally:
         os.close(fd)
     try:
-        view[:] = image
+        view[:] = what.image
         yield view
     finally:
         view.close()
 
 
-def _unmap(arch: ModuleType, tracee: Tracee, arena: Arena, size: int, place: int) -> None:
-    """Stop the task wherever it is in our code, and let it unmap the arena with the graft's system call."""
-    general = tracee.general
+def _unmap(arch: ModuleType, tracee: Tracee, graft: Graft) -> None:
+    """Stop the first thread wherever it is in our code, and let it unmap the arena with the graft's system call."""
+    arena, size = graft.what.arena, graft.what.size
     if not _is_stopped(tracee):
         tracee.interrupt()
         tracee.wait_event_stop()
-    leave = arch.for_syscall(
-        general(), place + arena.machine.blob["graft_leave"], arena.machine.nr["munmap"], arena.base, size
-    )
+    leave = tracee.general()
+    arch.put(leave, ip=graft.at("graft_leave"), orig_ax=-1)
     tracee.set_general(leave)
     tracee.to_syscall_stop()
     tracee.to_syscall_stop()
-    left = arch.syscall_result(general())
+    left = arch.syscall_result(tracee.general())
     if left != 0:
         raise Bug(f"munmap({arena.base:#x}, {size}) in task {tracee.pid}: errno {-left}")
 

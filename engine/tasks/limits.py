@@ -38,11 +38,24 @@ def dump(core: Any, pid: int) -> None:
         core.tc.rlimits.rlimits.add(cur=soft, max=hard)
 
 
+_SIGPENDING = 11
+
+
 def plan(program: Program, core: Any) -> list[tuple[str, Ref]]:
     """Set every limit. Raising a hard one needs CAP_SYS_RESOURCE: the caller looks at the results and says so."""
     out = []
     for i, limit in enumerate(core.tc.rlimits.rlimits):
+        if i == _SIGPENDING:
+            continue
         raw = program.arena.put(_RLIMIT.pack(limit.cur, limit.max))
         name = f"RLIMIT_{NAMES[i] if i < len(NAMES) else i} to {limit.cur}, at most {limit.max}"
         out.append((name, program.ask("prlimit64", 0, i, raw, 0, note=name)))
     return out
+
+
+def plan_last(program: Program, core: Any) -> None:
+    """RLIMIT_SIGPENDING: what is pending is queued as the task's own user, before there is room for no more."""
+    if len(core.tc.rlimits.rlimits) > _SIGPENDING:
+        limit = core.tc.rlimits.rlimits[_SIGPENDING]
+        raw = program.arena.put(_RLIMIT.pack(limit.cur, limit.max))
+        program.ask("prlimit64", 0, _SIGPENDING, raw, 0, note=f"RLIMIT_SIGPENDING to {limit.cur}")

@@ -50,14 +50,29 @@ def timers() -> Timers:
 
 
 class Sleep:
-    """What was seen of a task's waiting before it was frozen: the call, and the timers of that moment."""
+    """One thread's waiting, seen just before it is frozen and just after: the call, and the timers of both moments."""
 
-    __slots__ = ("looked", "name", "timers")
+    __slots__ = ("_machine", "after", "before", "looked", "name", "now", "tid")
 
-    def __init__(self, machine: Machine, pid: int) -> None:
-        self.name = _call(machine, pid)
-        self.timers: Timers = timers() if self.name else set()
+    def __init__(self, machine: Machine, tid: int) -> None:
+        self._machine = machine
+        self.tid = tid
+        self.name = ""
+        self.before: Timers = set()
+        self.after: Timers = set()
+        self.now = 0
+        self.looked = False
+
+    def look(self) -> None:
+        """Just before."""
+        self.name = _call(self._machine, self.tid)
+        self.before = timers() if self.name else set()
         self.looked = os.access("/proc/timer_list", os.R_OK)
+
+    def look_again(self) -> None:
+        """Just after."""
+        self.now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self.after = timers() if self.before else set()
 
 
 def _call(machine: Machine, pid: int) -> str:
@@ -77,23 +92,26 @@ def _call(machine: Machine, pid: int) -> str:
     return next((name for name in _CALLS if word == str(machine.nr[name])), "")
 
 
-def dump(arch: ModuleType, machine: Machine, core: Any, tracee: Tracee, before: Sleep) -> bool:
-    """Fill the extension of the frozen task's core_entry; False if its call needs it and the rest is not known."""
-    regs = tracee.general()
-    if not arch.needs_restart_block(regs):
-        return True
-    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    gone = [expiry for _, expiry in before.timers - timers()]
+def needs(arch: ModuleType, regs: bytes | bytearray) -> bool:
+    """Is the frozen thread in a call whose rest is only in its restart block?"""
+    needed: bool = arch.needs_restart_block(regs)
+    return needed
+
+
+def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray, sleep: Sleep) -> bool:
+    """Fill the extension of core_entry for a thread that `needs` it; False if the rest is not known."""
+    gone = [expiry for _, expiry in sleep.before - sleep.after]
+    now = sleep.now
     nr = arch.interrupted(regs)[0]
     if nr == machine.nr["restart_syscall"]:
         # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
         gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
-        if not before.name or len(gone) != 1:
+        if not sleep.name or len(gone) != 1:
             return False
-        nr, left = machine.nr[before.name], max(gone[0] - now, 0)
+        nr, left = machine.nr[sleep.name], max(gone[0] - now, 0)
     else:
-        whole = _timeout_ns(machine, tracee.pid, nr, arch.syscall_args(regs))
-        if whole is None or not before.looked:
+        whole = _timeout_ns(machine, sleep.tid, nr, arch.syscall_args(regs))
+        if whole is None or not sleep.looked:
             return False
         # never early: of several that fit the latest; of none, the call began after we looked, a moment ago
         left = max((e - now for e in gone if now - _SLACK_NS < e <= now + whole + _SLACK_NS), default=whole)

@@ -6,7 +6,8 @@ import struct
 
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Program
-from engine.tasks.questions import Questions
+from engine.tasks import timers
+from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,40 +20,61 @@ _SS_DISABLE, _SS_ONSTACK = 2, 1
 _SETTABLE = [n for n in range(1, _NSIG + 1) if n not in (_SIGKILL, _SIGSTOP)]
 
 
-def ask(q: Questions) -> tuple[int, int]:
-    """Every action, and the alternative stack."""
+def ask(q: Questions) -> int:
+    """Every action."""
     actions = q.room(_ACTION.size * len(_SETTABLE))
     for i, signo in enumerate(_SETTABLE):
         q.ask("rt_sigaction", signo, 0, actions + i * _ACTION.size, 8)
+    return actions
+
+
+def ask_thread(q: Questions) -> int:
+    """The alternative stack."""
     stack = q.room(_STACK.size)
     q.ask("sigaltstack", 0, stack)
-    return actions, stack
+    return stack
 
 
-def dump(core: Any, q: Questions, asked: tuple[int, int]) -> None:
-    """Fill the actions and the alternative stack of core_entry."""
-    actions, stack = asked
+def dump(core: Any, q: Answers, actions: int) -> None:
+    """Fill the actions of core_entry."""
     for i in range(len(_SETTABLE)):
         handler, flags, restorer, mask = _ACTION.unpack(q.bytes(actions + i * _ACTION.size, _ACTION.size))
         core.tc.sigactions.add(sigaction=handler, flags=flags, restorer=restorer, mask=mask, compat_sigaction=False)
+
+
+def dump_thread(core: Any, q: Answers, stack: int) -> None:
+    """Fill the alternative stack of core_entry."""
     sp, flags, _, size = _STACK.unpack(q.bytes(stack, _STACK.size))
     core.thread_core.sas.ss_sp = sp
     core.thread_core.sas.ss_size = size
     core.thread_core.sas.ss_flags = flags & 0xFFFFFFFF
 
 
-def dump_pending(core: Any, tracee: Tracee) -> None:
-    """The blocked and pending signals; before the parasite, which blocks them all."""
-    core.tc.blk_sigset = tracee.sigmask()
-    core.tc.signals_s.SetInParent()
+def dump_pending(core: Any, tracee: Tracee, mask: int) -> None:
+    """The blocked and pending signals of a thread, and of its process where the core_entry is the leader's."""
+    if core.HasField("tc"):
+        core.tc.blk_sigset = mask
+        _dump_queue(core.tc.signals_s, tracee, True)
+    else:
+        core.thread_core.blk_sigset = mask
+    _dump_queue(core.thread_core.signals_p, tracee, False)
+
+
+def dump_shared(core: Any, tracee: Tracee, mask: int) -> None:
+    """The pending signals of a process whose leader has ended; `tracee` is another of its threads."""
+    core.tc.blk_sigset = mask
     core.thread_core.signals_p.SetInParent()
-    for shared, queue in ((True, core.tc.signals_s), (False, core.thread_core.signals_p)):
-        for info in tracee.pending(shared):
-            queue.signals.add(siginfo=info)
+    _dump_queue(core.tc.signals_s, tracee, True)
 
 
-def plan(program: Program, core: Any, pid: int, ignored: int) -> None:
-    """Actions, alternative stack and pending signals; the mask is set at the very end, from outside.
+def _dump_queue(queue: Any, tracee: Tracee, shared: bool) -> None:
+    queue.SetInParent()
+    for info in tracee.pending(shared):
+        queue.signals.add(siginfo=info)
+
+
+def plan_actions(program: Program, core: Any, ignored: int) -> None:
+    """The actions; the mask is set at the very end, from outside.
 
     `ignored` are the signals that the engine itself ignores: a child inherits that, so they are set in any case.
     """
@@ -61,17 +83,32 @@ def plan(program: Program, core: Any, pid: int, ignored: int) -> None:
         if action.sigaction or action.flags or action.mask or ignored >> (signo - 1) & 1:
             raw = _ACTION.pack(action.sigaction, action.flags, action.restorer, action.mask)
             program.sys("rt_sigaction", signo, arena.put(raw), 0, 8, note=f"signal {signo}")
+
+
+def plan_stack(program: Program, core: Any) -> None:
+    """The alternative stack of a thread."""
     sas = core.thread_core.sas
     if core.thread_core.HasField("sas") and not sas.ss_flags & _SS_DISABLE:
         # on it right now or not: the kernel derives SS_ONSTACK from the stack pointer
         raw = _STACK.pack(sas.ss_sp, sas.ss_flags & ~_SS_ONSTACK & 0x7FFFFFFF, 0, sas.ss_size)
-        program.sys("sigaltstack", arena.put(raw), 0)
+        program.sys("sigaltstack", program.arena.put(raw), 0)
+
+
+def plan_pending(program: Program, core: Any, leader: Any, pid: int, tid: int) -> None:
+    """What is queued for a thread, by itself: nobody else may queue what looks like the kernel's (rt_sigqueueinfo(2)).
+
+    What is queued for its process comes with the `leader`'s core_entry. Signals of timers come with those.
+    """
+    arena = program.arena
     for entry in core.thread_core.signals_p.signals:
-        signo = int.from_bytes(entry.siginfo[:4], "little")
-        program.sys("rt_tgsigqueueinfo", pid, pid, signo, arena.put(entry.siginfo), note="pending, thread")
-    for entry in core.tc.signals_s.signals:
-        signo = int.from_bytes(entry.siginfo[:4], "little")
-        program.sys("rt_sigqueueinfo", pid, signo, arena.put(entry.siginfo), note="pending, process")
+        if not timers.is_own_timer_signal(leader, entry.siginfo):
+            signo = int.from_bytes(entry.siginfo[:4], "little")
+            program.sys("rt_tgsigqueueinfo", pid, tid, signo, arena.put(entry.siginfo), note="pending, thread")
+    if core is leader:
+        for entry in core.tc.signals_s.signals:
+            if not timers.is_own_timer_signal(leader, entry.siginfo):
+                signo = int.from_bytes(entry.siginfo[:4], "little")
+                program.sys("rt_sigqueueinfo", pid, signo, arena.put(entry.siginfo), note="pending, process")
 
 
 def mask_of(core: Any) -> int:

@@ -8,19 +8,21 @@ from engine.kernel import memory
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program
-from engine.tasks.questions import Questions
+from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    Area = tuple[int, int, int, int]
+
 _RSEQ_CS = struct.Struct("<IIQQQ")  # version, flags, start_ip, post_commit_offset, abort_ip
 _RSEQ_CS_AT = 8  # offset of rseq_cs in struct rseq (linux/rseq.h)
 _RSEQ_MIN = 32
 
 
-def ask(q: Questions) -> tuple[int, int]:
+def ask_thread(q: Questions) -> tuple[int, int]:
     """The tid address and the robust list."""
     tid = q.room(8)
     q.ask("prctl", pr.PR_GET_TID_ADDRESS, tid, 0, 0, 0)
@@ -29,7 +31,7 @@ def ask(q: Questions) -> tuple[int, int]:
     return tid, robust
 
 
-def dump(core: Any, q: Questions, asked: tuple[int, int]) -> None:
+def dump_thread(core: Any, q: Answers, asked: tuple[int, int]) -> None:
     """Fill clear_tid_addr and futex_rla."""
     tid, robust = asked
     core.thread_info.clear_tid_addr = q.word(tid)
@@ -37,21 +39,19 @@ def dump(core: Any, q: Questions, asked: tuple[int, int]) -> None:
     core.thread_core.futex_rla_len = q.word(robust + 8)
 
 
-def dump_rseq(core: Any, tracee: Tracee) -> None:
-    """Fill rseq_entry."""
-    area = tracee.rseq()
+def dump_rseq(core: Any, area: Area | None) -> None:
+    """Fill rseq_entry from what Tracee.rseq() says."""
     if area:
         entry = core.thread_core.rseq_entry
         entry.rseq_abi_pointer, entry.rseq_abi_size, entry.signature, _ = area
 
 
-def leave_critical_section(arch: ModuleType, tracee: Tracee) -> bool:
+def leave_critical_section(arch: ModuleType, tracee: Tracee, area: Area | None) -> bool:
     """Move a thread that is inside a restartable sequence to its abort handler; True if it was.
 
     Any detour of the thread makes the kernel clear rseq_cs, and the abort would never come: neither in the images'
     restored task nor in the live one. So this comes before the first remote call.
     """
-    area = tracee.rseq()
     if not area:
         return False
     cs = int.from_bytes(memory.read(tracee.pid, area[0] + _RSEQ_CS_AT, 8), "little")

@@ -1,12 +1,17 @@
 /* Starting and waiting for tasks, futexes, pidfds: what Python's os module lacks or cannot do safely. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -176,6 +181,135 @@ int zd_futex_wake(void *word)
 int zd_kcmp(int pid1, int pid2, int type, unsigned long idx1, unsigned long idx2)
 {
 	return answer(syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2));
+}
+
+/* The decimal numbers of a procfs text. Returns how many, also where that is more than max. */
+static unsigned numbers(const char *text, int *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (char *end; *text; text = end) {
+		long value = strtol(text, &end, 10);
+
+		if (end == text)
+			break;
+		if (n < max)
+			out[n] = value;
+		n++;
+	}
+	return n;
+}
+
+/* One thread's children, appended to kids; a thread that has ended has none. */
+static int thread_kids(int task, const char *tid, int *kids, unsigned max_kids, unsigned *nkids)
+{
+	char path[64], text[4096];
+	unsigned done = 0;
+	int fd, r = 0;
+
+	snprintf(path, sizeof(path), "%s/children", tid);
+	fd = openat(task, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	for (;;) {
+		ssize_t n = read(fd, text + done, sizeof(text) - 1 - done);
+		char *last;
+
+		if (n < 0) {
+			r = errno == ESRCH ? 0 : -errno;
+			break;
+		}
+		done += n;
+		text[done] = 0;
+		/* a number may continue in the next piece */
+		last = n ? strrchr(text, ' ') : text + done;
+		if (last) {
+			unsigned room = *nkids < max_kids ? max_kids - *nkids : 0;
+			char c = *last;
+
+			*last = 0;
+			*nkids += numbers(text, kids + *nkids, room);
+			*last = c;
+			done -= last - text;
+			memmove(text, last, done);
+		}
+		if (!n)
+			break;
+	}
+	close(fd);
+	return r;
+}
+
+/*
+ * The threads of a process, and the children of all of them. Returns the number of threads; that and *nkids
+ * may be more than there was room for: then what lies beyond has not been stored.
+ */
+int zd_task_scan(int pid, int *tids, unsigned max_tids, int *kids, unsigned max_kids, unsigned *nkids)
+{
+	char path[64];
+	struct dirent *entry;
+	unsigned n = 0;
+	int r = 0;
+	DIR *task;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	task = opendir(path);
+	if (!task)
+		return -errno;
+	*nkids = 0;
+	while (!r && (entry = readdir(task))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (n < max_tids)
+			tids[n] = atoi(entry->d_name);
+		n++;
+		r = thread_kids(dirfd(task), entry->d_name, kids, max_kids, nkids);
+	}
+	closedir(task);
+	return r ? r : (int)n;
+}
+
+/*
+ * Which of the tasks share a kernel object of this type (kcmp(2)): equal ids for equal objects, numbered from
+ * 1 in the order in which they are first met. The order that kcmp defines keeps this to n log n calls.
+ */
+int zd_kcmp_ids(const int *pids, unsigned count, int type, unsigned *ids)
+{
+	unsigned *sorted = malloc(count * sizeof(*sorted)), known = 0;
+	int r = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count && r >= 0; i++) {
+		unsigned low = 0, high = known;
+
+		ids[i] = 0;
+		while (low < high && !ids[i]) {
+			unsigned middle = (low + high) / 2;
+
+			r = answer(syscall(SYS_kcmp, pids[i], pids[sorted[middle]], type, 0, 0));
+			if (r < 0)
+				break;
+			if (r == 0)
+				ids[i] = ids[sorted[middle]];
+			else if (r == 1)
+				high = middle;
+			else
+				low = middle + 1;
+		}
+		if (r < 0 || ids[i])
+			continue;
+		memmove(sorted + low + 1, sorted + low, (known - low) * sizeof(*sorted));
+		sorted[low] = i;
+		ids[i] = ++known;
+	}
+	free(sorted);
+	return r < 0 ? r : (int)known;
+}
+
+int zd_subreaper(int on)
+{
+	return answer(prctl(PR_SET_CHILD_SUBREAPER, on));
 }
 
 int zd_personality(unsigned long persona)

@@ -1,0 +1,295 @@
+"""One frozen task into image entries: what only a frozen task tells now, what its answers say afterwards."""
+
+from __future__ import annotations
+
+from engine.context import Context
+from engine.errors import Unsupported
+from engine.files.fd import Descriptor
+from engine.files.table import FileTable
+from engine.kernel import proc, process
+from engine.kernel.ptrace import Tracee, xstate_component
+from engine.memory import mm as mm_kind
+from engine.memory import vmas as vma_kind
+from engine.tasks import creds, identity, limits, restart, sched, signals, threads, timers
+from engine.tasks.freeze import Task
+from engine.tasks.inject import Graft, Parasite, Questionnaire, injected
+from engine.tasks.questions import Answers, Questions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from engine.plan.program import Arena
+
+ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
+ALIVE, DEAD, STOPPED = 1, 2, 3  # task_core_entry.task_state
+# The kinds that have something to ask of a process, and of each of its threads.
+_ASKING = (signals, timers, identity, mm_kind)
+_ASKING_THREADS = (signals, creds, threads, identity)
+
+
+class Interview:
+    """All questions, compiled into an arena whose place is free in every task of the tree."""
+
+    __slots__ = ("asked", "asked_first", "asked_thread", "first", "other", "sheet")
+
+    def __init__(self, arena: Arena) -> None:
+        self.other = Questions(arena, "questions to a thread")
+        self.first = Questions(arena, "questions to a task")
+        self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.first) for kind in _ASKING}
+        self.asked_first: dict[ModuleType, Any] = {kind: kind.ask_thread(self.first) for kind in _ASKING_THREADS}
+        self.asked_thread: dict[ModuleType, Any] = {kind: kind.ask_thread(self.other) for kind in _ASKING_THREADS}
+        self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
+
+
+class CollectedThread:
+    """One thread's core_entry, and what will fill it."""
+
+    __slots__ = ("answers", "area", "core", "mask", "regs", "status", "tid")
+
+    def __init__(self, tid: int, core: Any) -> None:
+        self.tid = tid
+        self.core = core
+        self.regs = bytearray()
+        self.mask = 0
+        self.area: threads.Area | None = None
+        self.status = ""
+        self.answers: Any = None  # of its visit
+
+
+class Collected:
+    """Everything of one process that goes into images. `ids` are those of its kernel objects (IDS image).
+
+    `owns` are the kinds of which it is the first to have that object: the others in the tree that share it add nothing.
+    """
+
+    __slots__ = ("core", "fdinfo", "fs", "ids", "listed", "mm", "owns", "pagemap", "stat", "task", "threads", "vmas")
+
+    def __init__(self, ctx: Context, task: Task, ids: dict[str, int], owns: set[str]) -> None:
+        new = ctx.schema.message
+        self.task = task
+        self.ids = ids
+        self.owns = owns
+        self.core = new("core_entry")()
+        self.stat = proc.Stat(task.pid)
+        self.threads: list[CollectedThread] = []
+        self.mm = new("mm_entry")()
+        self.fs = new("fs_entry")()
+        self.fdinfo: list[Any] = []
+        self.pagemap: list[Any] = []
+        self.vmas: list[proc.Vma] = []
+        self.listed: tuple[list[timers.Listed], Answers, list[timers.Asked]] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self.task.pid
+
+    @property
+    def view(self) -> int:
+        """The thread by whose directory procfs shows the process: a leader that has ended shows nothing."""
+        return self.task.first.pid
+
+    @property
+    def live(self) -> list[CollectedThread]:
+        """The threads that have not ended, in the order of the task's tracees."""
+        return self.threads[1:] if self.task.leader_gone else self.threads
+
+
+def registers(ctx: Context, task: Collected) -> None:
+    """The first look at every thread: what any detour of it would change."""
+    new = ctx.schema.message("core_entry")
+    if task.task.leader_gone:
+        task.threads.append(CollectedThread(task.pid, task.core))
+    for tracee in task.task.tracees:
+        core = task.core if tracee.pid == task.pid else new()
+        thread = CollectedThread(tracee.pid, core)
+        task.threads.append(thread)
+        core.mtype = ctx.arch.MARCH
+        thread.area = tracee.rseq()
+        if threads.leave_critical_section(ctx.arch, tracee, thread.area):
+            ctx.log.info(f"pid {tracee.pid}: left a restartable sequence for its abort handler")
+        thread.regs = tracee.general()
+        thread.mask = tracee.sigmask()
+
+
+def collect(ctx: Context, task: Collected, interview: Interview, graft: Graft | None) -> None:
+    """All that a frozen process tells; `graft` is where one was found before the freeze."""
+    pid, view, core = task.pid, task.view, task.core
+    late: list[str] = []
+    task.vmas = proc.smaps(view)
+    late += vma_kind.blockers(task.vmas)
+    listed = timers.listed(view)
+    late += timers.blockers(listed, [t.tid for t in task.threads], (pid,))
+    late += shared_by_threads(task)
+    if late:
+        raise Unsupported([f"pid {pid}: {b}" for b in late])
+    core.tc.SetInParent()
+    live = task.live
+    for thread, tracee in zip(live, task.task.tracees, strict=True):
+        ctx.arch.dump_areas(thread.core, tracee)
+        ctx.arch.dump_registers(thread.core, thread.regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
+        signals.dump_pending(thread.core, tracee, thread.mask)
+        threads.dump_rseq(thread.core, thread.area)
+        thread.status = proc.read_text(f"/proc/{thread.tid}/status")
+    if task.task.leader_gone:
+        _dump_dead_leader(task, live[0], task.task.first)
+    if graft is None or not graft.fits(task.vmas):
+        ctx.log.debug(f"pid {pid}: a place for the graft is looked for in the frozen task")
+        graft = Graft(view, task.vmas, interview.sheet)
+    _visit(ctx, task, live, interview, graft)
+    if listed:
+        _visit_timers(ctx, task, listed, interview)
+    identity.dump(core, view, task.stat)
+    core.tc.task_state = STOPPED if task.task.stop else ALIVE
+    if task.task.stop:
+        core.tc.stop_signo = task.task.stop
+    limits.dump(core, view)
+
+
+def _dump_dead_leader(task: Collected, thread: CollectedThread, tracee: Tracee) -> None:
+    """The leader has ended: its core_entry holds what belongs to the process, and how it ended."""
+    core = task.core
+    core.mtype = thread.core.mtype
+    core.thread_info.CopyFrom(thread.core.thread_info)
+    core.thread_core.CopyFrom(thread.core.thread_core)
+    core.thread_core.ClearField("signals_p")
+    core.thread_core.ClearField("rseq_entry")
+    core.thread_info.clear_tid_addr = 0
+    core.tc.leader_exit_code = task.stat[52]
+    signals.dump_shared(core, tracee, thread.mask)
+
+
+def _visit(ctx: Context, task: Collected, live: list[CollectedThread], interview: Interview, graft: Graft) -> None:
+    """Ask every thread. The answers stay here; the task is as before."""
+    first = live[0]
+    with injected(ctx.arch, task.task.first, graft, first.regs, first.mask) as parasite:
+        parasite.run()
+        first.answers = interview.first.answers(parasite.memory)
+        _visit_others(task, live, interview, parasite)
+
+
+def _visit_others(task: Collected, live: list[CollectedThread], interview: Interview, parasite: Parasite) -> None:
+    for thread, tracee in zip(live[1:], task.task.tracees[1:], strict=True):
+        parasite.visit(tracee, thread.regs, thread.mask)
+        thread.answers = interview.other.answers(parasite.memory)
+
+
+def _visit_timers(ctx: Context, task: Collected, listed: list[timers.Listed], interview: Interview) -> None:
+    """A second visit, for POSIX timers: which there are is known only now."""
+    from engine.plan.program import Arena, free_hole
+
+    size = ARENA_MAX + len(listed) * timers.ASKED_MAX
+    arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in task.vmas], size))
+    other = Questions(arena, "nothing to ask")
+    q = Questions(arena, f"questions to {task.pid} about its timers")
+    asked = timers.ask_listed(q, listed)
+    sheet = Questionnaire(arena, q.done(), other.done())
+    first = task.live[0]
+    graft = Graft(task.view, task.vmas, sheet)
+    with injected(ctx.arch, task.task.first, graft, first.regs, first.mask) as parasite:
+        parasite.run()
+        task.listed = (listed, q.answers(parasite.memory), asked)
+
+
+def shared_by_threads(task: Collected) -> list[str]:
+    """What every thread of a process is to share with the first: nothing in an image could tell otherwise."""
+    tids = [t.pid for t in task.task.tracees]
+    out = []
+    if len(tids) > 1:
+        for kind, what in ((process.KCMP_FILES, "file descriptors"), (process.KCMP_FS, "root, directory and umask")):
+            ids = process.kcmp_ids(tids, kind)
+            own = [tid for tid, ident in zip(tids, ids, strict=True) if ident != 1]
+            if own:
+                out.append(f"thread {own[0]} has {what} of its own (unshare(2)): not supported")
+    return out
+
+
+def digest(ctx: Context, task: Collected, interview: Interview) -> None:
+    """The task's answers, into entries: nothing for which it has to be frozen."""
+    core = task.core
+    live = task.live
+    for thread in live:
+        answers: Answers = thread.answers
+        asked = interview.asked_first if thread is live[0] else interview.asked_thread
+        status = proc.parse_status(thread.status)
+        signals.dump_thread(thread.core, answers, asked[signals])
+        creds.dump_thread(thread.core, answers, asked[creds], status)
+        threads.dump_thread(thread.core, answers, asked[threads])
+        identity.dump_thread(thread.core, thread.tid, status["Name"])
+        identity.dump_thread_answers(thread.core, answers, asked[identity])
+    first = live[0].answers
+    if task.task.leader_gone:
+        for field in ("creds", "comm", "cg_set"):
+            _copy(core.thread_core, live[0].core.thread_core, field)
+        core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
+    signals.dump(core, first, interview.asked[signals])
+    timers.dump(core, first, interview.asked[timers])
+    if task.listed:
+        timers.dump_listed(core, *task.listed)
+    identity.dump_answers(core, task.mm, first, interview.asked[identity])
+
+
+def _copy(to: Any, source: Any, field: str) -> None:
+    value = getattr(source, field)
+    if hasattr(value, "CopyFrom"):
+        getattr(to, field).CopyFrom(value)
+    else:
+        setattr(to, field, value)
+
+
+def collect_memory(ctx: Context, task: Collected, interview: Interview, files: FileTable) -> None:
+    """Mappings and the addresses of the process."""
+    first = task.live[0].answers
+    mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, task.stat)
+    task.mm.exe_file_id = files.path(task.view, "exe")
+    vma_kind.dump(task.mm, task.vmas, (task.mm.mm_start_brk, task.mm.mm_brk), task.view, files)
+
+
+def collect_files(ctx: Context, task: Collected, files: FileTable) -> None:
+    """Descriptors: which number is which description."""
+    view = task.view
+    new = ctx.schema.message("fdinfo_entry")
+    for fd in proc.fds(view):
+        d = Descriptor(view, fd)
+        ident, kind = files.opened(d)
+        task.fdinfo.append(new(id=ident, flags=d.cloexec, type=kind, fd=fd))
+
+
+def collect_fs(task: Collected, files: FileTable) -> None:
+    """Root, working directory and umask."""
+    status = task.live[0].status
+    task.fs.cwd_id = files.path(task.view, "cwd")
+    task.fs.root_id = files.path(task.view, "root")
+    task.fs.umask = int(proc.parse_status(status)["Umask"], 8)
+
+
+def collect_sched(task: Collected, defaults: sched.Defaults) -> None:
+    """How its threads are scheduled."""
+    for thread in task.live:
+        sched.dump(thread.core.thread_core, thread.tid, defaults)
+
+
+def zombie(ctx: Context, pid: int) -> Any:
+    """The core_entry of a task that has ended and waits to be reaped."""
+    stat = proc.Stat(pid)
+    core = ctx.schema.message("core_entry")(mtype=ctx.arch.MARCH)
+    tc = core.tc
+    tc.task_state, tc.exit_code = DEAD, stat[52]
+    tc.personality = tc.flags = tc.blk_sigset = 0
+    identity.dump_zombie(core, stat)
+    return core
+
+
+def sleeps_left(ctx: Context, tasks: list[Collected], sleeps: dict[int, restart.Sleep]) -> list[int]:
+    """Fill what is left of interrupted calls; returns the threads of which it is not known."""
+    unknown = []
+    for task in tasks:
+        for thread in task.live:
+            if not restart.needs(ctx.arch, thread.regs):
+                continue
+            sleep = sleeps.get(thread.tid)
+            if sleep is None or not restart.dump(ctx.arch, ctx.machine, thread.core, thread.regs, sleep):
+                unknown.append(thread.tid)
+    return unknown
