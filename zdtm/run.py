@@ -50,6 +50,7 @@ class Run:
     tree: Tree
     number: int = 0  # of the round, from 1
     pid: int = field(default_factory=os.getpid)  # of the harness
+    others: set[int] = field(default_factory=set)  # children that the harness had before the item
 
     @property
     def seconds(self) -> float:
@@ -172,6 +173,7 @@ def _run(run: Run, mode: Mode, rounds: int, program: Path, cache: Path) -> None:
     machine = leftovers.look(directory)
     failure: CaseFailure | Refused | Skipped | None = None
     with adopting_orphans() as others:
+        run.others = others
         try:
             run.tree.start(program, run.case.header.args, cache, run.seconds)
             _rounds(run, mode, rounds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from zdtm import leftovers
 from zdtm.failures import EngineFailed
 from zdtm.images import check_page_count
 from zdtm.observe.proc import alive, stat
@@ -20,6 +21,9 @@ def dump(run: Run) -> None:
     status = reap(run.tree.root_pid, run.seconds)
     if status is None:
         raise EngineFailed(f"dump succeeded, but pid {run.tree.root_pid} is still there")
+    # What was below it is this process's now: as zombies they would keep their pids from the restore.
+    if left := leftovers.processes(run.others):
+        raise EngineFailed("dump succeeded, but tasks of the tree are still there", "\n".join(left))
 
 
 def dump_leave_running(run: Run) -> None:

@@ -67,9 +67,10 @@ class Tree:
     def find_test(self) -> None:
         """Look the test up below the root task, by the pid that it knows itself."""
         for pid in tree(self.root_pid):
-            if inner_pid(pid) == self.inner_test_pid:
-                self.test_pid = pid
-                return
+            with suppress(FileNotFoundError, ProcessLookupError):  # a child that has ended meanwhile
+                if inner_pid(pid) == self.inner_test_pid:
+                    self.test_pid = pid
+                    return
         raise HarnessProblem(f"pid {self.inner_test_pid} of the test is not in the tree of {self.root_pid}")
 
     def finish(self, seconds: float) -> None:

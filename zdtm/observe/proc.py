@@ -48,10 +48,14 @@ def children(pid: int) -> list[int]:
 
 
 def tree(pid: int) -> list[int]:
-    """A task and all of its descendants, parents first."""
+    """A task and all of its descendants, parents first; descendants that have ended meanwhile may be missing."""
     found = [pid]
     for task in found:
-        found.extend(children(task))
+        try:
+            found.extend(children(task))
+        except (FileNotFoundError, ProcessLookupError):
+            if task == pid:
+                raise
     return found
 
 

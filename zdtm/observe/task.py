@@ -15,6 +15,7 @@ STATUS = (
     *("Speculation_Store_Bypass", "SpeculationIndirectBranch", "CoreDumping"),
     *("Cpus_allowed", "Mems_allowed"),
 )
+ZOMBIE = ("Name", "Uid", "Gid", "NStgid", "NSpid", "NSpgid", "NSsid")
 PID_LINES = ("NStgid", "NSpid", "NSpgid", "NSsid")
 
 # Fields of /proc/PID/stat, by their number in proc(5).
@@ -86,6 +87,9 @@ def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
                 value = f"{int(value, 16) & ~(1 << signal.SIGTERM - 1):016x} or SIGTERM"
             lines.append(f"{name}: {value}")
     fields = stat_fields(read(pid, f"task/{tid}/stat"))
+    if fields[3] == "Z":  # what of it somebody can still see: its parent, in the main
+        lines = [line for line in lines if line.split(":")[0] in ZOMBIE]
+        return [*lines, f"exit_code: {fields[52]}", f"exit_signal: {fields[38]}", "state: zombie"]
     lines += [f"{name}: {fields[number]}" for number, name in STAT.items()]
     return [*lines, f"state: {STATES.get(fields[3], 'alive')}"]
 

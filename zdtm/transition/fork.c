@@ -1,6 +1,7 @@
 /*
  * title: children that come and go while a tree is dumped all end as they should
  * flavours: host ns userns
+ * ignore: children
  */
 #include "forking.h"
 
