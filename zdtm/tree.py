@@ -12,7 +12,7 @@ from pathlib import Path
 from zdtm.build import LIB, build
 from zdtm.failures import CheckFailed, HarnessProblem, Skipped
 from zdtm.flavours import USER, Flavour
-from zdtm.observe.proc import exists, inner_pid, tree
+from zdtm.observe.proc import alive, inner_pid, tree
 from zdtm.waiting import poll, reap
 
 OWN = ".zdtm"  # the harness's directory in a test's own; zdtm/lib/zdtm.c knows it too
@@ -100,7 +100,7 @@ class Tree:
     def _ready_or_gone(self) -> bool | None:
         if self.own("ready").exists():
             return True
-        return False if _is_zombie(self.root_pid) else None
+        return None if alive(self.root_pid) else False
 
     def _make_scratch(self) -> None:
         uid, gid = (0, 0) if self.as_root else (USER.uid, USER.gid)
@@ -199,10 +199,6 @@ def _libraries(program: Path) -> list[Path]:
 def _environment() -> dict[str, str]:
     """The same for every test, wherever the suite is run from."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-
-
-def _is_zombie(pid: int) -> bool:
-    return not exists(pid) or Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def _ending(status: int) -> str:

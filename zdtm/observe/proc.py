@@ -1,6 +1,7 @@
 """Reading /proc: the little that every observation shares."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -43,8 +44,12 @@ def threads(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The direct children of all threads."""
-    return sorted(int(child) for tid in threads(pid) for child in read(pid, f"task/{tid}/children").split())
+    """The direct children of all threads; those of one that ends meanwhile are another's."""
+    found: set[int] = set()
+    for tid in threads(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update(int(child) for child in read(pid, f"task/{tid}/children").split())
+    return sorted(found)
 
 
 def tree(pid: int) -> list[int]:
@@ -60,9 +65,16 @@ def tree(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether the task exists and is not a zombie."""
+    """Whether the task exists and is not a zombie; one whose leader has ended before its other threads is alive."""
     try:
-        return stat(pid)[3] not in "ZX"
+        return stat(pid)[3] not in "ZX" or any(_running(pid, tid) for tid in threads(pid))
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _running(pid: int, tid: int) -> bool:
+    try:
+        return stat_fields(read(pid, f"task/{tid}/stat"))[3] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -11,6 +11,7 @@ IGNORABLE = {
     "positions": "it goes on reading or writing",
     "children": "its own come and go: only it and what is above it are looked at",
     "sigterm": "it blocks the signal that ends it, until it waits for it",
+    "threads": "its threads come and go, their stacks with them: of each process only the leader is looked at",
 }
 REGISTERS = " registers"
 
@@ -34,7 +35,8 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
     sections: dict[str, tuple[str, ...]] = {}
     for pid in tasks:
         name = f"task {inner_pid(pid)}"
-        live = [tid for tid in threads(pid) if stat(tid)[3] not in "ZX"]
+        lasting = [pid] if "threads" in ignore else threads(pid)
+        live = [tid for tid in lasting if stat(tid)[3] not in "ZX"]
         sections[f"{name} parent"] = (task.parent(pid, tasks),)
         if live:
             # through a thread that is there: the leader may have ended before the others
@@ -42,12 +44,13 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
             sections[f"{name} identity"] = tuple(task.identity(view))
             sections[f"{name} state"] = tuple(task.state(view))
             sections[f"{name} fds"] = tuple(fds.describe(view, mounts.points(view), "positions" not in ignore))
-            sections[f"{name} maps"] = tuple(maps.describe(view))
+            if "threads" not in ignore:
+                sections[f"{name} maps"] = tuple(maps.describe(view))
         if live and private_mounts:
             sections[f"{name} mounts"] = tuple(mounts.describe(view))
-        for tid in threads(pid):
+        for tid in lasting:
             thread = f"{name} thread {status_lines(read(pid, f'task/{tid}/status'))['NSpid'].split()[-1]}"
-            sections[thread] = tuple(task.thread(pid, tid, "sigterm" not in ignore))
+            sections[thread] = tuple(task.thread(pid, tid, ignore))
             if registers.parked(pid, tid):
                 sections[thread + REGISTERS] = tuple(registers.describe(tid))
     return Snapshot(sections)

@@ -72,18 +72,32 @@ def state(pid: int) -> list[str]:
     """Process-wide settings."""
     lines = [f"{name}: {_file(pid, name)}" for name in FILES]
     lines += [f"limit: {' '.join(line.split())}" for line in read(pid, "limits").splitlines()[1:]]
-    lines += [f"timer: {line}" for line in _file(pid, "timers").splitlines()]
+    lines += [f"timer: {_timer_line(pid, line)}" for line in _file(pid, "timers").splitlines()]
     return lines
+
+
+<<<<<<< ours
+def thread(pid: int, tid: int, ignore: frozenset[str]) -> list[str]:
+    """One thread: status and stat. `ignore` may leave out if SIGTERM is blocked, and how many threads there are."""
+=======
+def _timer_line(pid: int, line: str) -> str:
+    """A line of /proc/PID/timers; who is told, by the id that it has in its own pid namespace."""
+    head, kind, number = line.rpartition("id.")
+    if not kind:
+        return line
+    own = status_lines(read(pid, f"task/{number}/status"))["NSpid"].split()[-1]
+    return f"{head}{kind}{own}"
 
 
 def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
     """One thread: status and stat. Without `sigterm`, whether that is blocked is left out."""
+>>>>>>> theirs
     have = status_lines(read(pid, f"task/{tid}/status"))
     lines = []
     for name in STATUS:
-        if name in have:
+        if name in have and not (name == "Threads" and "threads" in ignore):
             value = have[name].split()[-1] if name in PID_LINES else " ".join(have[name].split())
-            if name == "SigBlk" and not sigterm:
+            if name == "SigBlk" and "sigterm" in ignore:
                 value = f"{int(value, 16) & ~(1 << signal.SIGTERM - 1):016x} or SIGTERM"
             lines.append(f"{name}: {value}")
     fields = stat_fields(read(pid, f"task/{tid}/stat"))
