@@ -76,10 +76,6 @@ def state(pid: int) -> list[str]:
     return lines
 
 
-<<<<<<< ours
-def thread(pid: int, tid: int, ignore: frozenset[str]) -> list[str]:
-    """One thread: status and stat. `ignore` may leave out if SIGTERM is blocked, and how many threads there are."""
-=======
 def _timer_line(pid: int, line: str) -> str:
     """A line of /proc/PID/timers; who is told, by the id that it has in its own pid namespace."""
     head, kind, number = line.rpartition("id.")
@@ -89,9 +85,8 @@ def _timer_line(pid: int, line: str) -> str:
     return f"{head}{kind}{own}"
 
 
-def thread(pid: int, tid: int, sigterm: bool) -> list[str]:
-    """One thread: status and stat. Without `sigterm`, whether that is blocked is left out."""
->>>>>>> theirs
+def thread(pid: int, tid: int, ignore: frozenset[str]) -> list[str]:
+    """One thread: status and stat. `ignore` may leave out if SIGTERM is blocked, and how many threads there are."""
     have = status_lines(read(pid, f"task/{tid}/status"))
     lines = []
     for name in STATUS:
