@@ -6,16 +6,18 @@ import os
 import time
 from contextlib import closing
 
+from engine import cpuinfo
 from engine.context import Context
 from engine.files.table import FileTable
 from engine.images.files import Images
 from engine.kernel import memory, proc, process
 from engine.kernel.uapi import ptrace as pt
+from engine.memory import uprobes, vdso
 from engine.memory import vmas as vma_kind
 from engine.plan.program import Arena, free_hole
 from engine.preflight import preflight
 from engine.stats import Clock, DumpStats
-from engine.tasks import collect, freeze, restart, sched
+from engine.tasks import collect, freeze, landlock, restart, sched, seccomp, threads
 from engine.tasks.collect import Collected, Interview
 from engine.tasks.inject import Graft
 
@@ -39,17 +41,19 @@ _NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 
 class Dump:
     """One dump under way."""
 
-    __slots__ = ("files", "grafts", "images", "interview", "stats", "tasks", "zombies")
+    __slots__ = ("files", "filters", "grafts", "images", "interview", "stats", "tasks", "vdso", "zombies")
 
-    def __init__(self, ctx: Context, images: Images, mappings: dict[int, list[proc.Vma]]) -> None:
+    def __init__(
+        self, ctx: Context, images: Images, mappings: dict[int, list[proc.Vma]], probes: landlock.Probes
+    ) -> None:
         self.images = images
         self.stats = DumpStats()
         self.files = FileTable(ctx.schema.message)
         taken = [(v.start, v.end) for vmas in mappings.values() for v in vmas]
-        self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)))
-        self.grafts: dict[int, Graft] = {}
-        for pid, vmas in mappings.items():
-            self.grafts[pid] = Graft(pid, vmas, self.interview.sheet)
+        self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)), probes)
+        self.grafts = {pid: Graft(pid, vmas, self.interview.sheet) for pid, vmas in mappings.items()}
+        self.vdso = {pid: vdso.areas(vmas) for pid, vmas in mappings.items()}
+        self.filters = seccomp.Filters(ctx.schema.message)
         self.tasks: list[Collected] = []
         self.zombies: dict[int, Any] = {}
 
@@ -60,10 +64,10 @@ def dump(ctx: Context) -> None:
     ctx.log.info(f"Dumping process {pid} into {ctx.options.images_dir}")
     process.block_sigchld(True)
     try:
-        mappings = preflight(ctx, pid)
-        with closing(ctx.images()) as images:
+        with landlock.Probes() as probes, closing(ctx.images()) as images:
+            mappings = preflight(ctx, pid, probes)
             try:
-                _dump(ctx, pid, images, mappings)
+                _dump(ctx, pid, images, mappings, probes)
             except BaseException:
                 images.remove_created()
                 raise
@@ -71,11 +75,13 @@ def dump(ctx: Context) -> None:
         process.block_sigchld(False)
 
 
-def _dump(ctx: Context, root: int, images: Images, mappings: dict[int, list[proc.Vma]]) -> None:
+def _dump(
+    ctx: Context, root: int, images: Images, mappings: dict[int, list[proc.Vma]], probes: landlock.Probes
+) -> None:
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
     for attempt in range(_FREEZES):
-        state = Dump(ctx, images, mappings)
+        state = Dump(ctx, images, mappings, probes)
         clock = Clock()
         with freeze.frozen(root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps) as tree:
             state.stats.freezing = clock.lap()
@@ -106,7 +112,7 @@ def _look(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
         owns = {name for name, ident in its.items() if (name, ident) not in seen}
         seen.update(its.items())
         one = Collected(ctx, task, its, owns)
-        collect.registers(ctx, one)
+        collect.registers(ctx, one, state.vdso.get(one.view, []))
         state.tasks.append(one)
     for task in tree.tasks:
         if not task.tracees:
@@ -118,7 +124,7 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> Non
     options, stats = ctx.options, state.stats
     defaults = sched.Defaults()
     for task in state.tasks:
-        collect.collect(ctx, task, state.interview, state.grafts.get(task.view))
+        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree.tasks, state.filters)
         collect.collect_memory(ctx, task, state.interview, state.files)
         collect.collect_sched(task, defaults)
         collect.collect_fs(task, state.files)
@@ -136,6 +142,9 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> Non
     if options.leave_stopped:
         tree.thaw(stopped=True)
     elif not options.leave_running:
+        for task in state.tasks:
+            for thread in task.live:
+                threads.forget_robust(thread.core, thread.tid)
         tree.kill()
 
 
@@ -161,6 +170,8 @@ def _pages_of(ctx: Context, images: Images, task: Collected, number: int, pages:
         for v in task.mm.vmas
         if vma_kind.has_pages(v)
     ]
+    if uprobes.present(task.vmas):
+        ranges = uprobes.without_breakpoints(pid, task.vmas, ranges)
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     out = images.create_raw("PAGES", number)
@@ -195,6 +206,11 @@ def _pstree(ctx: Context, state: Dump, tree: freeze.Frozen) -> list[Any]:
 def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
     """Serialise and write all images. The tree need not be frozen for this."""
     new, images = ctx.schema.message, state.images
+    filters = state.filters.entry()  # before the threads' images: it says which are whose
+    seen = {pid for task in state.tasks for pid in task.seen}
+    for task in state.tasks:
+        if task.pid in seen:
+            task.core.tc.stop_seen = True
     own = {f"{kind}_id": _OWN_ID for kind in _KOBJS}
     ns = {f"{name}_ns_id": ident for name, ident in _NS_IDS.items()}
     for pid, core in state.zombies.items():
@@ -215,7 +231,7 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
     images.write("FILES", (), state.files.entries)
     state.files.ghosts.write(images)
     images.write("PSTREE", (), tree)
-    images.write("SECCOMP", (), [new("seccomp_entry")()])
+    images.write("SECCOMP", (), [filters])
     images.write("TIMENS", (0,), [_timens(ctx)])
     inventory = new("inventory_entry")(
         img_version=2,
@@ -228,7 +244,10 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
     )
     inventory.root_ids.CopyFrom(new("task_kobj_ids_entry")(**own, **ns))
     inventory.plugins_entry.SetInParent()
+    if any(uprobes.present(task.vmas) for task in state.tasks):
+        inventory.allow_uprobes = True
     images.write("INVENTORY", (), [inventory])
+    cpuinfo.dump(ctx, images)
     state.stats.write(ctx)
 
 

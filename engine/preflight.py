@@ -10,8 +10,10 @@ from engine.errors import EngineError, KernelError, Unsupported
 from engine.files import table
 from engine.kernel import proc, process
 from engine.memory import vmas as vma_kind
-from engine.tasks import timers
+from engine.tasks import landlock, timers
 
+_RLIMIT_AS = 9
+_ARENA = 128 << 10  # bytes, more than questions take
 _ENDED = ("Z", "X")
 # in the name of the kernel function that such a parent waits in
 _VFORK = "vfork"
@@ -32,7 +34,7 @@ class Seen:
             self.view = next((tid for tid in self.tids if tid != pid), 0)
 
 
-def preflight(ctx: Context, root: int) -> dict[int, list[proc.Vma]]:
+def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, list[proc.Vma]]:
     """The mappings of every task, by pid. Raises Unsupported with all blockers, EngineError for a wrong --tree."""
     _target(root)
     own = proc.namespaces("self")
@@ -49,7 +51,7 @@ def preflight(ctx: Context, root: int) -> dict[int, list[proc.Vma]]:
                 continue
             todo += reversed(task.kids)
             if task.view:
-                blockers += _task(task, own)
+                blockers += _task(ctx, task, own, probes)
     sids = {task.stat.sid for task in seen.values()}
     blockers += _sessions(ctx, seen, root, sids)
     if blockers:
@@ -57,7 +59,7 @@ def preflight(ctx: Context, root: int) -> dict[int, list[proc.Vma]]:
     return {task.view: task.vmas for task in seen.values() if task.vmas}
 
 
-def _task(task: Seen, own: dict[str, str]) -> list[str]:
+def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes) -> list[str]:
     """What of one live process cannot be dumped."""
     pid, view = task.pid, task.view
     out = []
@@ -78,10 +80,22 @@ def _task(task: Seen, own: dict[str, str]) -> list[str]:
     if _is_32_bit(view):
         out.append("is a 32-bit program: these are not supported yet")
     task.vmas = proc.smaps(view)
-    out += vma_kind.blockers(task.vmas)
+    out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
+    out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
+    for tid in task.tids:
+        if tid != pid or tid == view:
+            probes.add(status if tid == view else proc.status(tid))
     if its.get("mnt") == own.get("mnt"):
         out += table.blockers(view)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]
+
+
+def _room(status: dict[str, str], limit: int) -> list[str]:
+    """The parasite takes some address space, for which RLIMIT_AS has to leave room."""
+    size = int(status["VmSize"].split()[0]) * 1024
+    if size + _ARENA <= limit:
+        return []
+    return [f"its limit of {limit} bytes of address space (RLIMIT_AS) leaves no {_ARENA} for the dump: raise it"]
 
 
 def _vfork(pid: int, kids: list[int]) -> str:

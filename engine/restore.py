@@ -322,6 +322,7 @@ def _registers(ctx: Context, world: World, runner: Runner) -> bytearray:
     continued = restart.restore(arch, runner.core, tracee, world.plan.arena, runner.room, world.view)
     if continued:
         arch.put(final, ax=continued[0], orig_ax=continued[1])
+    arch.restore_areas(runner.core, tracee)
     state, missing = arch.extended_of(runner.core, tracee.extended(arch.EXTENDED_SET), xstate_component)
     if missing:
         raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
@@ -350,11 +351,14 @@ def _unmap(ctx: Context, world: World, runner: Runner) -> None:
 
 def _let_go(world: World, stopped: bool) -> None:
     """All at once; with --leave-stopped in SIGSTOP."""
-    for pid, runners in world.plan.runners.items():
-        if stopped:
+    for task in world.tree.live():
+        pid, runners = task.pid, world.plan.runners[task.pid]
+        if stopped or signals.pending_stops(task.core.tc.signals_s):
             os.kill(pid, SIGSTOP)
         for runner in runners:
             tracee = world.tracees[runner.tid]
+            if signals.pending_stops(runner.core.thread_core.signals_p):
+                process.tgkill(pid, runner.tid, SIGSTOP)
             for sig in tracee.signals:
                 os.kill(pid, sig)
             tracee.detach()

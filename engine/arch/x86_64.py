@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.kernel.ptrace import Tracee
-    from engine.plan.program import Program
 
     Component = Callable[[int], tuple[int, int] | None]
 
@@ -86,6 +85,7 @@ _TLS_ENTRIES = (12, 13, 14)  # GDT_ENTRY_TLS_MIN and on (asm/segment.h)
 _USER_DESC = struct.Struct("<IIII")
 
 _ERESTART = range(-514, -511)  # ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
+_ERESTARTNOINTR = -513
 _ERESTART_RESTARTBLOCK = -516
 _EINTR = -4
 _NR_restart_syscall = 219
@@ -143,6 +143,17 @@ def needs_restart_block(regs: bytes | bytearray) -> bool:
     """Is the interrupted system call one that the kernel continues with restart_syscall(2)?"""
     pending = interrupted(regs)
     return pending is not None and pending[1] == _ERESTART_RESTARTBLOCK
+
+
+def failed_with_eintr(regs: bytes | bytearray) -> int | None:
+    """The number of the system call that has just returned EINTR; None for any other state."""
+    nr = _signed(get(regs, "orig_ax"))
+    return nr if nr >= 0 and syscall_result(regs) == _EINTR else None
+
+
+def repeat(regs: bytearray, nr: int) -> None:
+    """Have the kernel make the system call again when the thread is resumed, as number `nr`."""
+    put(regs, ax=_ERESTARTNOINTR, orig_ax=nr)
 
 
 def resumed(regs: bytes | bytearray) -> bytearray:
@@ -219,17 +230,6 @@ def dump_areas(core: Any, tracee: Tracee) -> None:
             seg_not_present=bits >> 5 & 1,
             usable=bits >> 6 & 1,
         )
-
-
-def plan_areas(program: Program, core: Any) -> None:
-    """Set the GDT entries that were in use."""
-    for d in core.thread_info.tls:
-        if d.seg_not_present and not d.usable and not d.base_addr and not d.limit:
-            continue
-        bits = d.seg_32bit | d.contents_l << 1 | d.contents_h << 2 | d.read_exec_only << 3
-        bits |= d.limit_in_pages << 4 | d.seg_not_present << 5 | d.usable << 6
-        raw = _USER_DESC.pack(d.entry_number, d.base_addr, d.limit, bits)
-        program.sys("set_thread_area", program.arena.put(raw), note=f"GDT entry {d.entry_number}")
 
 
 def restore_areas(core: Any, tracee: Tracee) -> None:

@@ -26,7 +26,7 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
     describe a run and not the tree, and what is raw in somebody else's format. `page_size` is in bytes.
     """
     images.version()
-    pagemaps: dict[int, int] = {}
+    pagemaps: dict[int, list[list[Any]]] = {}
     found: dict[str, dict[int, list[Any]]] = {"CORE": {}, "FDINFO": {}, "PSTREE": {}, "FILES": {}}
     names: dict[str, str] = {}
     for name in images.names():
@@ -36,7 +36,9 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
         image, ids = match
         if image.payload == "pagemap":
             head, *entries = images.keep(image.kind, *ids)
-            pagemaps[head.pages_id] = pagemaps.get(head.pages_id, 0) + _present(entries)
+            known = pagemaps.setdefault(head.pages_id, [])
+            if entries not in known:  # tasks that share their memory have the same
+                known.append(entries)
             names.setdefault(f"pages {head.pages_id}", name)
         elif image.payload:
             images.read_spans(image.kind, *ids)
@@ -44,7 +46,8 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
             entries = images.keep(image.kind, *ids)
             if image.kind in found:
                 found[image.kind][int(ids[0]) if ids else 0] = entries
-    for pages_id, count in pagemaps.items():
+    for pages_id, lists in pagemaps.items():
+        count = sum(_present(entries) for entries in lists)
         _check_pages(images, names[f"pages {pages_id}"], pages_id, count * page_size)
     if 0 in found["PSTREE"]:
         _check_tree(found["PSTREE"][0], found["CORE"])

@@ -103,6 +103,11 @@ def subreaper(on: bool) -> None:
     check(lib.zd_subreaper(on), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+def tgkill(pid: int, tid: int, sig: int) -> None:
+    """Send a signal to one thread (tgkill(2))."""
+    check(lib.zd_tgkill(pid, tid, sig), f"tgkill({pid}, {tid}, {sig})")
+
+
 def futex_wake(arena: Any, offset: int) -> None:
     """Wake whoever waits on the word at `offset`."""
     check(lib.zd_futex_wake(ffi.from_buffer(arena) + offset), "futex(FUTEX_WAKE)")

@@ -9,8 +9,9 @@ from engine.files.table import FileTable
 from engine.kernel import proc, process
 from engine.kernel.ptrace import Tracee, xstate_component
 from engine.memory import mm as mm_kind
+from engine.memory import vdso
 from engine.memory import vmas as vma_kind
-from engine.tasks import creds, identity, limits, restart, sched, signals, threads, timers
+from engine.tasks import creds, identity, landlock, limits, restart, sched, seccomp, signals, threads, timers
 from engine.tasks.freeze import Task
 from engine.tasks.inject import Graft, Parasite, Questionnaire, injected
 from engine.tasks.questions import Answers, Questions
@@ -32,15 +33,21 @@ _ASKING_THREADS = (signals, creds, threads, identity)
 class Interview:
     """All questions, compiled into an arena whose place is free in every task of the tree."""
 
-    __slots__ = ("asked", "asked_first", "asked_thread", "first", "other", "sheet")
+    __slots__ = ("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet")
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: Arena, probes: landlock.Probes) -> None:
+        self.probes = probes
         self.other = Questions(arena, "questions to a thread")
         self.first = Questions(arena, "questions to a task")
         self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.first) for kind in _ASKING}
         self.asked_first: dict[ModuleType, Any] = {kind: kind.ask_thread(self.first) for kind in _ASKING_THREADS}
         self.asked_thread: dict[ModuleType, Any] = {kind: kind.ask_thread(self.other) for kind in _ASKING_THREADS}
+        self._landlock = [landlock.ask_thread(q, probes) for q in (self.first, self.other)]
         self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
+
+    def landlocked(self, tid: int, answers: Answers, status: dict[str, str], is_first: bool) -> str | None:
+        """The blocker, if the thread is restricted by Landlock."""
+        return landlock.blocker(tid, answers, self._landlock[not is_first], self.probes.suits(status))
 
 
 class CollectedThread:
@@ -54,7 +61,7 @@ class CollectedThread:
         self.regs = bytearray()
         self.mask = 0
         self.area: threads.Area | None = None
-        self.status = ""
+        self.status: dict[str, str] = {}
         self.answers: Any = None  # of its visit
 
 
@@ -64,7 +71,21 @@ class Collected:
     `owns` are the kinds of which it is the first to have that object: the others in the tree that share it add nothing.
     """
 
-    __slots__ = ("core", "fdinfo", "fs", "ids", "listed", "mm", "owns", "pagemap", "stat", "task", "threads", "vmas")
+    __slots__ = (
+        "core",
+        "fdinfo",
+        "fs",
+        "ids",
+        "listed",
+        "mm",
+        "owns",
+        "pagemap",
+        "seen",
+        "stat",
+        "task",
+        "threads",
+        "vmas",
+    )
 
     def __init__(self, ctx: Context, task: Task, ids: dict[str, int], owns: set[str]) -> None:
         new = ctx.schema.message
@@ -79,6 +100,7 @@ class Collected:
         self.fdinfo: list[Any] = []
         self.pagemap: list[Any] = []
         self.vmas: list[proc.Vma] = []
+        self.seen: list[int] = []  # stopped children that it has waited for already
         self.listed: tuple[list[timers.Listed], Answers, list[timers.Asked]] | None = None
 
     @property
@@ -97,8 +119,8 @@ class Collected:
         return self.threads[1:] if self.task.leader_gone else self.threads
 
 
-def registers(ctx: Context, task: Collected) -> None:
-    """The first look at every thread: what any detour of it would change."""
+def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) -> None:
+    """The first look at every thread: what any detour of it would change; outside of the vdso, if that can be."""
     new = ctx.schema.message("core_entry")
     if task.task.leader_gone:
         task.threads.append(CollectedThread(task.pid, task.core))
@@ -111,17 +133,24 @@ def registers(ctx: Context, task: Collected) -> None:
         if threads.leave_critical_section(ctx.arch, tracee, thread.area):
             ctx.log.info(f"pid {tracee.pid}: left a restartable sequence for its abort handler")
         thread.regs = tracee.general()
+        if any(start <= ctx.arch.get(thread.regs, "ip") < end for start, end in vdso_areas):
+            if not vdso.leave(ctx.arch, tracee, vdso_areas):
+                ctx.log.warn(f"pid {tracee.pid}: is inside of the vdso: it can be restored on this kernel only")
+            thread.regs = tracee.general()
+        restart.undo_interruption(ctx.arch, ctx.machine, thread.regs)
         thread.mask = tracee.sigmask()
 
 
-def collect(ctx: Context, task: Collected, interview: Interview, graft: Graft | None) -> None:
+def collect(
+    ctx: Context, task: Collected, interview: Interview, graft: Graft | None, tree: list[Task], filters: seccomp.Filters
+) -> None:
     """All that a frozen process tells; `graft` is where one was found before the freeze."""
     pid, view, core = task.pid, task.view, task.core
     late: list[str] = []
     task.vmas = proc.smaps(view)
-    late += vma_kind.blockers(task.vmas)
+    late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     listed = timers.listed(view)
-    late += timers.blockers(listed, [t.tid for t in task.threads], (pid,))
+    late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree])
     late += shared_by_threads(task)
     if late:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
@@ -129,18 +158,27 @@ def collect(ctx: Context, task: Collected, interview: Interview, graft: Graft | 
     live = task.live
     for thread, tracee in zip(live, task.task.tracees, strict=True):
         ctx.arch.dump_areas(thread.core, tracee)
-        ctx.arch.dump_registers(thread.core, thread.regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
-        signals.dump_pending(thread.core, tracee, thread.mask)
+        try:
+            ctx.arch.dump_registers(thread.core, thread.regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
+        except Unsupported as e:
+            raise Unsupported([f"pid {thread.tid}: {b}" for b in e.blockers]) from e
         threads.dump_rseq(thread.core, thread.area)
-        thread.status = proc.read_text(f"/proc/{thread.tid}/status")
-    if task.task.leader_gone:
-        _dump_dead_leader(task, live[0], task.task.first)
+        thread.status = proc.status(thread.tid)
+        filters.collect(pid, thread.core.thread_core, tracee, thread.status)
     if graft is None or not graft.fits(task.vmas):
         ctx.log.debug(f"pid {pid}: a place for the graft is looked for in the frozen task")
         graft = Graft(view, task.vmas, interview.sheet)
     _visit(ctx, task, live, interview, graft)
-    if listed:
-        _visit_timers(ctx, task, listed, interview)
+    if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t.status, t is live[0]))]:
+        raise Unsupported([f"pid {pid}: {b}" for b in late])
+    stopped = [t.pid for t in tree if t.stop and proc.Stat(t.pid).ppid == pid]
+    if listed or stopped:
+        _visit_again(ctx, task, listed, stopped)
+    # after all visits: what expired or arrived meanwhile is queued now
+    for thread, tracee in zip(live, task.task.tracees, strict=True):
+        signals.dump_pending(thread.core, tracee, thread.mask)
+    if task.task.leader_gone:
+        _dump_dead_leader(task, live[0], task.task.first)
     identity.dump(core, view, task.stat)
     core.tc.task_state = STOPPED if task.task.stop else ALIVE
     if task.task.stop:
@@ -176,21 +214,24 @@ def _visit_others(task: Collected, live: list[CollectedThread], interview: Inter
         thread.answers = interview.other.answers(parasite.memory)
 
 
-def _visit_timers(ctx: Context, task: Collected, listed: list[timers.Listed], interview: Interview) -> None:
-    """A second visit, for POSIX timers: which there are is known only now."""
+def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], stopped: list[int]) -> None:
+    """A second visit, for POSIX timers and stopped children: which there are is known only now."""
     from engine.plan.program import Arena, free_hole
 
-    size = ARENA_MAX + len(listed) * timers.ASKED_MAX
+    size = ARENA_MAX + len(listed) * timers.ASKED_MAX + len(stopped) * identity.ASKED_MAX
     arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in task.vmas], size))
     other = Questions(arena, "nothing to ask")
-    q = Questions(arena, f"questions to {task.pid} about its timers")
+    q = Questions(arena, f"more questions to {task.pid}")
     asked = timers.ask_listed(q, listed)
+    seen = identity.ask_stopped(q, stopped)
     sheet = Questionnaire(arena, q.done(), other.done())
     first = task.live[0]
     graft = Graft(task.view, task.vmas, sheet)
     with injected(ctx.arch, task.task.first, graft, first.regs, first.mask) as parasite:
         parasite.run()
-        task.listed = (listed, q.answers(parasite.memory), asked)
+        answers = q.answers(parasite.memory)
+    task.listed = (listed, answers, asked)
+    task.seen = [pid for pid, room in seen.items() if not answers.word(room, 4)]
 
 
 def shared_by_threads(task: Collected) -> list[str]:
@@ -213,7 +254,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
     for thread in live:
         answers: Answers = thread.answers
         asked = interview.asked_first if thread is live[0] else interview.asked_thread
-        status = proc.parse_status(thread.status)
+        status = thread.status
         signals.dump_thread(thread.core, answers, asked[signals])
         creds.dump_thread(thread.core, answers, asked[creds], status)
         threads.dump_thread(thread.core, answers, asked[threads])
@@ -242,7 +283,9 @@ def _copy(to: Any, source: Any, field: str) -> None:
 def collect_memory(ctx: Context, task: Collected, interview: Interview, files: FileTable) -> None:
     """Mappings and the addresses of the process."""
     first = task.live[0].answers
-    mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, task.stat)
+    stat = proc.Stat(task.view) if task.task.leader_gone else task.stat
+    mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat)
+    sched.dump_coredump_filter(task.mm, task.view)
     task.mm.exe_file_id = files.path(task.view, "exe")
     vma_kind.dump(task.mm, task.vmas, (task.mm.mm_start_brk, task.mm.mm_brk), task.view, files)
 
@@ -262,7 +305,7 @@ def collect_fs(task: Collected, files: FileTable) -> None:
     status = task.live[0].status
     task.fs.cwd_id = files.path(task.view, "cwd")
     task.fs.root_id = files.path(task.view, "root")
-    task.fs.umask = int(proc.parse_status(status)["Umask"], 8)
+    task.fs.umask = int(status["Umask"], 8)
 
 
 def collect_sched(task: Collected, defaults: sched.Defaults) -> None:
@@ -279,6 +322,8 @@ def zombie(ctx: Context, pid: int) -> Any:
     tc.task_state, tc.exit_code = DEAD, stat[52]
     tc.personality = tc.flags = tc.blk_sigset = 0
     identity.dump_zombie(core, stat)
+    core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
+    creds.dump_ids(core, proc.status(pid))
     return core
 
 

@@ -212,7 +212,13 @@ class Compiler:
     def _die(self, node: Node, program: Program) -> None:
         """A zombie, or a helper: it ends when nobody needs it any more, by its signal or with its status."""
         program.wait(self.joined, self.joiners)
-        code = 0 if node.helper else self.tasks[node.pid].core.tc.exit_code
+        code = 0
+        if not node.helper:
+            core = self.tasks[node.pid].core
+            code = core.tc.exit_code
+            identity.plan_name(program, core.tc.comm)
+            if core.HasField("thread_core"):  # CRIU does not keep whose child it was
+                creds.plan(program, core, self.bounding)
         if sig := code & 0x7F:
             program.sys("prlimit64", 0, 4, self.arena.put(bytes(16)), 0, note="no core dump")
             program.sys("rt_sigprocmask", _SIG_UNBLOCK, self.arena.put((1 << sig - 1).to_bytes(8, "little")), 0, 8)
@@ -237,7 +243,6 @@ class Compiler:
             program.sys("close", pidfd)
             program.add(self.shared.files[node.ids["files"]][0], 1)
         self._met(task, program)
-        self.ctx.arch.plan_areas(program, core)
         self._kids(node, program)
         ready, settled = (self.arena.reserve(4), self.arena.reserve(4)) if task.threads else (0, 0)
         runners = self.plan.runners[task.pid] = []
@@ -304,7 +309,8 @@ class Compiler:
             elif kid.dead:
                 program.sys("waitid", _P_PID, kid.pid, 0, _WEXITED | _WNOWAIT | _WALL, 0, note="a zombie")
             elif self.tasks[kid.pid].core.tc.task_state == STOPPED:
-                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | _WNOWAIT | _WALL, 0, note="stopped")
+                told = 0 if self.tasks[kid.pid].core.tc.stop_seen else _WNOWAIT
+                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | told | _WALL, 0, note="stopped")
             else:
                 continue
             seen = True
@@ -328,7 +334,6 @@ class Compiler:
         stack = self.arena.stack() - abi.STACK_SIZE
         args = _CLONE_ARGS.pack(_CLONE_THREAD, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, word, 1, 0)
         leader.spawn(self.arena.put(args), len(args), program, f"tid {tid}")
-        self.ctx.arch.plan_areas(program, core)
         identity.plan_thread(program, core, task.core)
         self._own(program, task, core, guard, index)
         ready, settled = words

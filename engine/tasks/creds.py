@@ -21,8 +21,9 @@ def ask_thread(q: Questions) -> Ref:
     return q.ask("prctl", pr.PR_GET_SECUREBITS)
 
 
-def dump_thread(core: Any, q: Answers, securebits: Ref, status: dict[str, str]) -> None:
-    """Fill core_entry.thread_core.creds from /proc/PID/status."""
+def dump_ids(core: Any, status: dict[str, str]) -> None:
+    """Fill core_entry.thread_core.creds from /proc/PID/status, all but the secure bits."""
+    core.thread_core.creds.secbits = 0
     creds = core.thread_core.creds
     creds.uid, creds.euid, creds.suid, creds.fsuid = (int(v) for v in status["Uid"].split())
     creds.gid, creds.egid, creds.sgid, creds.fsgid = (int(v) for v in status["Gid"].split())
@@ -35,10 +36,15 @@ def dump_thread(core: Any, q: Answers, securebits: Ref, status: dict[str, str]) 
     ):
         value = int(status[key], 16)
         getattr(creds, field).extend((value & 0xFFFFFFFF, value >> 32))
-    creds.secbits = q.result(securebits)
     creds.groups.extend(int(g) for g in status["Groups"].split())
     if status.get("NoNewPrivs") == "1":
         creds.no_new_privs = 1
+
+
+def dump_thread(core: Any, q: Answers, securebits: Ref, status: dict[str, str]) -> None:
+    """Fill core_entry.thread_core.creds."""
+    dump_ids(core, status)
+    core.thread_core.creds.secbits = q.result(securebits)
 
 
 def _set(words: Any) -> int:

@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+ASKED_MAX = 512  # bytes of an arena that the question about one child takes at most
+_P_PID, _WNOHANG, _WSTOPPED, _WNOWAIT, _WALL = 1, 1, 2, 0x01000000, 0x40000000
+_SI_PID = 16  # offset of si_pid in siginfo_t
 NO_LOGINUID = 0xFFFFFFFF
 _AT_FDCWD = -100 & 0xFFFFFFFFFFFFFFFF
 # linux/membarrier.h: the registering commands, and the one that lists them
@@ -33,6 +36,14 @@ def ask(q: Questions) -> dict[str, Ref | int]:
         "thp": q.ask("prctl", pr.PR_GET_THP_DISABLE, 0, 0, 0, 0),
         "membarrier": q.ask("membarrier", _MEMBARRIER_CMD_GET_REGISTRATIONS, 0),
     }
+
+
+def ask_stopped(q: Questions, kids: list[int]) -> dict[int, int]:
+    """Is the stop of these children still to be waited for? waitid(2) names them then."""
+    rooms = {pid: q.room(128) for pid in kids}
+    for pid, room in rooms.items():
+        q.ask("waitid", _P_PID, pid, room, _WSTOPPED | _WNOHANG | _WNOWAIT | _WALL, 0)
+    return {pid: room + _SI_PID for pid, room in rooms.items()}
 
 
 def ask_thread(q: Questions) -> int:
@@ -118,7 +129,11 @@ def plan(program: Program, core: Any, mm: Any) -> None:
 def plan_thread(program: Program, core: Any, leader: Any) -> None:
     """What every thread has of its own: name and, of which images know one for all of them, personality."""
     program.sys("personality", leader.tc.personality)
-    name = core.thread_core.comm if core.thread_core.HasField("comm") else leader.tc.comm
+    plan_name(program, core.thread_core.comm if core.thread_core.HasField("comm") else leader.tc.comm)
+
+
+def plan_name(program: Program, name: str) -> None:
+    """What /proc/PID/comm says."""
     program.sys("prctl", pr.PR_SET_NAME, program.arena.text(text(name)), 0, 0, 0)
 
 

@@ -25,8 +25,17 @@ if TYPE_CHECKING:
 
 _TIMESPEC = struct.Struct("<qq")
 _FUTEX_CMD_MASK = 0x7F
-_FUTEX_WAIT = 0
+_FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0, 9
 _CALLS = ("nanosleep", "clock_nanosleep", "futex", "poll")
+# calls that return EINTR after any stop; which argument is the timeout, -1 for none, and its value for no end
+_ENDLESS = (
+    ("rt_sigtimedwait", 2, 0),
+    ("epoll_wait", 3, 0xFFFFFFFF),
+    ("epoll_pwait", 3, 0xFFFFFFFF),
+    ("epoll_pwait2", 3, 0),
+    ("semop", -1, 0),
+    ("semtimedop", 3, 0),
+)
 _SLACK_NS = 1_000_000  # a timer that ended just before the freeze is the task's too
 
 
@@ -92,6 +101,27 @@ def _call(machine: Machine, pid: int) -> str:
     return next((name for name in _CALLS if word == str(machine.nr[name])), "")
 
 
+def undo_interruption(arch: ModuleType, machine: Machine, regs: bytearray) -> None:
+    """A wait without a timeout that our stop alone made return EINTR is made again, by the kernel at resume.
+
+    No handler has run: then the registers would be its. These calls return EINTR themselves, unlike most (signal(7)).
+    So is a wait until a time, not for one, which the kernel would continue from its restart block.
+    """
+    args = arch.syscall_args(regs)
+    if needs(arch, regs) and arch.interrupted(regs)[0] == machine.nr["futex"] and _is_absolute(args):
+        arch.repeat(regs, machine.nr["futex"])
+    number = arch.failed_with_eintr(regs)
+    if number is None:
+        return
+    for name, index, never in _ENDLESS:
+        if number == machine.nr.get(name) and (index < 0 or args[index] & 0xFFFFFFFF == never):
+            arch.repeat(regs, number)
+
+
+def _is_absolute(args: list[int]) -> bool:
+    return args[1] & _FUTEX_CMD_MASK == _FUTEX_WAIT_BITSET
+
+
 def needs(arch: ModuleType, regs: bytes | bytearray) -> bool:
     """Is the frozen thread in a call whose rest is only in its restart block?"""
     needed: bool = arch.needs_restart_block(regs)
@@ -100,9 +130,12 @@ def needs(arch: ModuleType, regs: bytes | bytearray) -> bool:
 
 def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray, sleep: Sleep) -> bool:
     """Fill the extension of core_entry for a thread that `needs` it; False if the rest is not known."""
+    nr = arch.interrupted(regs)[0]
+    if sleep.name == "futex" and _is_absolute(arch.syscall_args(regs)):
+        arch.repeat(regs, machine.nr["futex"])
+        return True
     gone = [expiry for _, expiry in sleep.before - sleep.after]
     now = sleep.now
-    nr = arch.interrupted(regs)[0]
     if nr == machine.nr["restart_syscall"]:
         # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
         gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]

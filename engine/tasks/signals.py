@@ -11,6 +11,7 @@ from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _SIGKILL, _SIGSTOP, _NSIG = 9, 19, 64
@@ -100,15 +101,24 @@ def plan_pending(program: Program, core: Any, leader: Any, pid: int, tid: int) -
     What is queued for its process comes with the `leader`'s core_entry. Signals of timers come with those.
     """
     arena = program.arena
-    for entry in core.thread_core.signals_p.signals:
-        if not timers.is_own_timer_signal(leader, entry.siginfo):
-            signo = int.from_bytes(entry.siginfo[:4], "little")
-            program.sys("rt_tgsigqueueinfo", pid, tid, signo, arena.put(entry.siginfo), note="pending, thread")
+    for signo, siginfo in _queue(core.thread_core.signals_p, leader):
+        program.sys("rt_tgsigqueueinfo", pid, tid, signo, arena.put(siginfo), note="pending, thread")
     if core is leader:
-        for entry in core.tc.signals_s.signals:
-            if not timers.is_own_timer_signal(leader, entry.siginfo):
-                signo = int.from_bytes(entry.siginfo[:4], "little")
-                program.sys("rt_sigqueueinfo", pid, signo, arena.put(entry.siginfo), note="pending, process")
+        for signo, siginfo in _queue(core.tc.signals_s, leader):
+            program.sys("rt_sigqueueinfo", pid, signo, arena.put(siginfo), note="pending, process")
+
+
+def _queue(queue: Any, leader: Any) -> Iterator[tuple[int, bytes]]:
+    """(number, siginfo) of what the task queues itself: not what comes with a timer, nor what cannot be blocked."""
+    for entry in queue.signals:
+        signo = int.from_bytes(entry.siginfo[:4], "little")
+        if signo != _SIGSTOP and not timers.is_own_timer_signal(leader, entry.siginfo):
+            yield signo, entry.siginfo
+
+
+def pending_stops(queue: Any) -> int:
+    """How many SIGSTOP wait in the queue of a stopped task; sent to it again at the very end, from outside."""
+    return sum(int.from_bytes(entry.siginfo[:4], "little") == _SIGSTOP for entry in queue.signals)
 
 
 def mask_of(core: Any) -> int:

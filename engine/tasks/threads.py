@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
+from engine.errors import KernelError
 from engine.kernel import memory
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import prctl as pr
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     Area = tuple[int, int, int, int]
 
+_ROBUST_HEAD = struct.Struct("<QqQ")  # struct robust_list_head: next, offset, pending
 _RSEQ_CS = struct.Struct("<IIQQQ")  # version, flags, start_ip, post_commit_offset, abort_ip
 _RSEQ_CS_AT = 8  # offset of rseq_cs in struct rseq (linux/rseq.h)
 _RSEQ_MIN = 32
@@ -44,6 +47,21 @@ def dump_rseq(core: Any, area: Area | None) -> None:
     if area:
         entry = core.thread_core.rseq_entry
         entry.rseq_abi_pointer, entry.rseq_abi_size, entry.signature, _ = area
+
+
+def forget_robust(core: Any, tid: int) -> None:
+    """Before a dumped thread is killed: what it holds it goes on to hold, in the images (set_robust_list(2)).
+
+    The kernel would mark its locks as those of a dead owner, in files too, where the restored task finds that.
+    """
+    head = core.thread_core.futex_rla
+    if not head or core.thread_core.futex_rla_len != _ROBUST_HEAD.size:
+        return
+    with suppress(KernelError):  # a thread may say anything is its list; the kernel looks there no better than we
+        first, _, pending = _ROBUST_HEAD.unpack(memory.read(tid, head, _ROBUST_HEAD.size))
+        if first != head or pending:
+            memory.write(tid, head, head.to_bytes(8, "little"))
+            memory.write(tid, head + 16, bytes(8))
 
 
 def leave_critical_section(arch: ModuleType, tracee: Tracee, area: Area | None) -> bool:

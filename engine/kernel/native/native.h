@@ -11,6 +11,7 @@ int zd_keeper_arm(void *arena, unsigned node, unsigned word);
 int zd_keeper_disarm(void);
 int zd_futex_wait(void *word, unsigned seen, long long timeout);
 int zd_futex_wake(void *word);
+int zd_tgkill(int pid, int tid, int sig);
 int zd_subreaper(int on);
 int zd_task_scan(int pid, int *tids, unsigned max_tids, int *kids, unsigned max_kids, unsigned *nkids);
 int zd_kcmp_ids(const int *pids, unsigned count, int type, unsigned *ids);

@@ -307,6 +307,11 @@ int zd_kcmp_ids(const int *pids, unsigned count, int type, unsigned *ids)
 	return r < 0 ? r : (int)known;
 }
 
+int zd_tgkill(int pid, int tid, int sig)
+{
+	return answer(syscall(SYS_tgkill, pid, tid, sig));
+}
+
 int zd_subreaper(int on)
 {
 	return answer(prctl(PR_SET_CHILD_SUBREAPER, on));
