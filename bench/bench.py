@@ -1,78 +1,30 @@
 """Dump, restore and the pause of a live workload: ours and another CRIU's in turn, as ratios of medians.
 
-    python bench/bench.py --peer PATH [-n RUNS] [--json FILE]
+    python bench/bench.py --peer PATH [-n RUNS] [--only tree,threads] [--json FILE]
 
 Wall time of the whole command as a user sees it, and the largest gap that a spinning process sees in its own clock
-during `dump --leave-running`. Both engines get the same process, the same options and fresh directories on the same
-file system, one after the other; every restored process has to work on.
+during `dump --leave-running`. Both engines get the same processes, the same options and fresh directories on the same
+file system, one after the other; all restored tasks and threads have to be there, have what they had, and work on.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import mmap
 import os
 import shutil
-import signal
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import workload
+from workload import Workload
+
 HERE = Path(__file__).resolve().parent
 OURS = Path(sys.executable).with_name("criu")
-PR_SET_CHILD_SUBREAPER = 36
-SIZES = {"idle": 0, "256 MiB": 256}
-
-
-class Workload:
-    """One spinning process and what it sees."""
-
-    def __init__(self, program: Path, mib: int, folder: Path) -> None:
-        self.file = folder / "gap"
-        self.file.unlink(missing_ok=True)
-        self.process = subprocess.Popen(
-            [program, str(mib), self.file],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        while not self.file.exists() or self.file.stat().st_size < 4096:
-            time.sleep(0.005)
-        with open(self.file, "r+b") as f:
-            self.seen = mmap.mmap(f.fileno(), 4096)
-        self.works()
-
-    @property
-    def pid(self) -> int:
-        """Before and after."""
-        return self.process.pid
-
-    def works(self) -> None:
-        """Wait until it goes round; RuntimeError when it does not."""
-        before = struct.unpack_from("<Q", self.seen, 8)[0]
-        end = time.monotonic() + 20
-        while struct.unpack_from("<Q", self.seen, 8)[0] <= before:
-            if time.monotonic() > end:
-                raise RuntimeError(f"process {self.pid} does not work on")
-            time.sleep(0.001)
-
-    def gap(self) -> float:
-        """The largest gap in ms since the last call."""
-        value = struct.unpack_from("<Q", self.seen, 0)[0]
-        struct.pack_into("<Q", self.seen, 0, 0)
-        return float(value) / 1e6
-
-    def end(self) -> None:
-        """Kill it, whoever its parent is now, and reap it."""
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
 
 
 def run(*command: object) -> float:
@@ -82,68 +34,92 @@ def run(*command: object) -> float:
     return (time.perf_counter() - begin) * 1e3
 
 
-def round_of(criu: Path, program: Path, mib: int, folder: Path) -> dict[str, float]:
+def round_of(criu: Path, program: Path, name: str, folder: Path) -> dict[str, float]:
     """One dump of a live workload, one dump, one restore: figures in ms."""
     images = folder / "images"
     shutil.rmtree(images, ignore_errors=True)
     images.mkdir()
-    work = Workload(program, mib, folder)
     try:
+        work = Workload(program, name, folder)
+        work.runs()
         work.gap()
         run(criu, "dump", "-R", "-t", work.pid, "-D", images)
-        work.works()
+        work.runs()
         pause = work.gap()
+        work.answers()
         shutil.rmtree(images)
         images.mkdir()
         dump = run(criu, "dump", "-t", work.pid, "-D", images)
-        work.process.wait()
+        workload.reap()
         restore = run(criu, "restore", "-d", "-D", images)
-        work.works()
+        work.runs()
+        work.answers()
     finally:
-        work.end()
+        workload.kill_all()
     return {"pause": pause, "dump": dump, "restore": restore}
 
 
-def measure(engines: dict[str, Path], program: Path, mib: int, runs: int) -> dict[str, dict[str, list[float]]]:
+def measure(engines: dict[str, Path], program: Path, name: str, runs: int) -> dict[str, dict[str, list[float]]]:
     """Figures by engine and name: the engines take turns, after one round each that does not count."""
-    out: dict[str, dict[str, list[float]]] = {name: {} for name in engines}
+    out: dict[str, dict[str, list[float]]] = {engine: {} for engine in engines}
     with tempfile.TemporaryDirectory(prefix="zdtm-bench-") as folder:
         for turn in range(runs + 1):
             # in turn, and each as often first as last: memory that the one before has freed is dearer or cheaper
-            for name, criu in list(engines.items())[:: 1 if turn % 2 else -1]:
-                for figure, value in round_of(criu, program, mib, Path(folder)).items():
+            for engine, criu in list(engines.items())[:: 1 if turn % 2 else -1]:
+                for figure, value in round_of(criu, program, name, Path(folder)).items():
                     if turn:
-                        out[name].setdefault(figure, []).append(value)
+                        out[engine].setdefault(figure, []).append(value)
     return out
 
 
-def main() -> int:
-    """Print the table; exit status 1 when a command fails."""
+def report(name: str, measured: dict[str, dict[str, list[float]]]) -> None:
+    """One line a figure."""
+    for figure in measured["ours"]:
+        cells, medians = "", []
+        for figures in measured.values():
+            values = sorted(figures[figure])
+            medians.append(statistics.median(values))
+            cells += f"{values[0]:>10.1f}{medians[-1]:>8.1f}{values[-1]:>8.1f}"
+        ratio = f"{medians[0] / medians[1]:>8.2f}" if len(medians) > 1 else ""
+        print(f"{name + ', ' + figure:22}{cells}{ratio}", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=os.environ.get("CRIU_PEER"), help="the other engine ($CRIU_PEER)")
+    parser.add_argument("--ours", type=Path, default=OURS, help="our engine, or another version of it")
     parser.add_argument("-n", "--runs", type=int, default=7, help="rounds of each that count")
+    parser.add_argument("--only", help=f"these workloads, of: {', '.join(workload.NAMES)}")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     args = parser.parse_args()
-    engines = {"ours": OURS} | ({"peer": Path(args.peer)} if args.peer else {})
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # detached tasks come back to us to be reaped
+    args.names = args.only.split(",") if args.only else list(workload.NAMES)
+    if unknown := [name for name in args.names if name not in workload.NAMES]:
+        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(workload.NAMES)}")
+    return args
+
+
+def main() -> int:
+    """Print the table; exit status 1 when a command fails, or what was restored is not what was dumped."""
+    args = arguments()
+    engines = {"ours": args.ours} | ({"peer": Path(args.peer)} if args.peer else {})
+    workload.adopt()
     program = Path(tempfile.mkdtemp(prefix="zdtm-bench-")) / "worker"
-    subprocess.run(["gcc", "-O2", "-Wall", "-o", program, HERE / "worker.c"], check=True)
+    command = ["gcc", "-O2", "-Wall", "-pthread", "-o", str(program), str(HERE / "worker.c")]
+    subprocess.run(command, check=True)
+    load = "/".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{'load ' + load:22}{'ours, ms':>26}{'peer, ms':>26}{'ratio':>8}")
+    print(f"{'':22}{'min  median     max':>26}{'min  median     max':>26}", flush=True)
     figures = {}
-    print(f"{'':22}{'ours, ms':>26}{'peer, ms':>26}{'ratio':>8}")
-    print(f"{'':22}{'min  median     max':>26}{'min  median     max':>26}")
     try:
-        for size, mib in SIZES.items():
-            figures[size] = measured = measure(engines, program, mib, args.runs)
-            for figure in measured["ours"]:
-                cells, medians = "", []
-                for name in engines:
-                    values = sorted(measured[name][figure])
-                    medians.append(statistics.median(values))
-                    cells += f"{values[0]:>10.1f}{medians[-1]:>8.1f}{values[-1]:>8.1f}"
-                ratio = f"{medians[0] / medians[1]:>8.2f}" if len(medians) > 1 else ""
-                print(f"{size + ', ' + figure:22}{cells}{ratio}")
+        for name in args.names:
+            figures[name] = measure(engines, program, name, args.runs)
+            report(name, figures[name])
     except subprocess.CalledProcessError as e:
         print(f"{e.cmd}: {e.stderr.decode(errors='replace')}", file=sys.stderr)
+        return 1
+    except RuntimeError as e:
+        print(f"{name}: {e}", file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(program.parent)
