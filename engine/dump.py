@@ -89,7 +89,8 @@ def _dump(
             unknown = collect.sleeps_left(ctx, state.tasks, sleeps)
             if unknown and attempt + 1 < _FREEZES:
                 ctx.log.debug(f"in a system call whose rest is not known: {unknown}; once more, one after the other")
-                sleeps = {tid: restart.Sleep(ctx.machine, tid) for tid in {*unknown, *sleeps}}
+                for tid in unknown:
+                    sleeps.setdefault(tid, restart.Sleep(ctx.machine, tid))
                 continue
             for tid in unknown:
                 ctx.log.warn(f"pid {tid}: its system call will return EINTR: what is left of its timeout is unknown")

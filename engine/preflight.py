@@ -84,7 +84,8 @@ def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
     for tid in task.tids:
         if tid != pid or tid == view:
-            probes.add(status if tid == view else proc.status(tid))
+            with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
+                probes.add(status if tid == view else proc.status(tid))
     if its.get("mnt") == own.get("mnt"):
         out += table.blockers(view)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]

@@ -9,7 +9,7 @@ from zdtm import leftovers
 from zdtm.failures import EngineFailed
 from zdtm.images import check_page_count
 from zdtm.observe.proc import alive, stat
-from zdtm.waiting import reap
+from zdtm.waiting import reap, strays
 
 if TYPE_CHECKING:
     from zdtm.run import Run
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 def dump(run: Run) -> None:
     """Write the images of the tree, which is gone afterwards."""
+    outside = {pid for pid in strays(run.others) if pid != run.tree.root_pid}
     _dump(run, [])
     status = reap(run.tree.root_pid, run.seconds)
     if status is None:
         raise EngineFailed(f"dump succeeded, but pid {run.tree.root_pid} is still there")
     # What was below it is this process's now: as zombies they would keep their pids from the restore.
-    if left := leftovers.processes(run.others):
+    if left := leftovers.processes(run.others | outside):
         raise EngineFailed("dump succeeded, but tasks of the tree are still there", "\n".join(left))
 
 

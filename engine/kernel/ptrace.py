@@ -24,12 +24,13 @@ class TaskGone(EngineError):
 class Tracee:
     """A thread that this one traces (PTRACE_SEIZE). Times in µs; `deadline_us` bounds each wait for a stop."""
 
-    __slots__ = ("_status", "deadline_us", "pid", "signals")
+    __slots__ = ("_status", "deadline_us", "directed", "pid", "signals")
 
     def __init__(self, pid: int, deadline_us: int = 10_000_000) -> None:
         self.pid = pid
         self.deadline_us = deadline_us
         self.signals: list[int] = []  # arrived while it ran code of ours; to be sent again at the end
+        self.directed = 0  # how many of these had been sent to this very thread
         self._status = ffi.new("int *")
 
     def _request(self, request: int, name: str, addr: int = 0, data: int = 0) -> int:

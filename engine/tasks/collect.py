@@ -168,6 +168,7 @@ def collect(
     if graft is None or not graft.fits(task.vmas):
         ctx.log.debug(f"pid {pid}: a place for the graft is looked for in the frozen task")
         graft = Graft(view, task.vmas, interview.sheet)
+    stops = [signals.stops(tracee) for tracee in task.task.tracees]  # nothing keeps SIGSTOP in a queue on a visit
     _visit(ctx, task, live, interview, graft)
     if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t.status, t is live[0]))]:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
@@ -175,8 +176,9 @@ def collect(
     if listed or stopped:
         _visit_again(ctx, task, listed, stopped)
     # after all visits: what expired or arrived meanwhile is queued now
-    for thread, tracee in zip(live, task.task.tracees, strict=True):
-        signals.dump_pending(thread.core, tracee, thread.mask)
+    for thread, tracee, (own, shared) in zip(live, task.task.tracees, stops, strict=True):
+        tracee.directed = len(own)
+        signals.dump_pending(thread.core, tracee, thread.mask, own, shared)
     if task.task.leader_gone:
         _dump_dead_leader(task, live[0], task.task.first)
     identity.dump(core, view, task.stat)

@@ -302,21 +302,24 @@ class Compiler:
 
     def _kids(self, node: Node, program: Program) -> None:
         """Dead and stopped children have to be so by now: what tells of it must not be found in the restored queue."""
-        seen = False
+        told = set()
         for kid in node.kids:
             if kid.helper:
                 program.sys("wait4", kid.pid, 0, _WALL, 0, note="a helper")
             elif kid.dead:
                 program.sys("waitid", _P_PID, kid.pid, 0, _WEXITED | _WNOWAIT | _WALL, 0, note="a zombie")
             elif self.tasks[kid.pid].core.tc.task_state == STOPPED:
-                told = 0 if self.tasks[kid.pid].core.tc.stop_seen else _WNOWAIT
-                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | told | _WALL, 0, note="stopped")
+                keep = 0 if self.tasks[kid.pid].core.tc.stop_seen else _WNOWAIT
+                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | keep | _WALL, 0, note="stopped")
             else:
                 continue
-            seen = True
-        if seen:
-            default = self.arena.put(bytes(32))
-            program.sys("rt_sigaction", SIGCHLD, default, 0, 8, note="drops SIGCHLD of these")
+            told.add(kid.exit_signal if kid.dead else SIGCHLD)
+        default = self.arena.reserve(32)
+        for sig in sorted(told - {0}):
+            if sig != SIGCHLD:  # whose default is to be ignored
+                ignore = self.arena.put((1).to_bytes(32, "little"))
+                program.sys("rt_sigaction", sig, ignore, 0, 8)
+            program.sys("rt_sigaction", sig, default, 0, 8, note="drops what these children's ends have queued")
 
     def _thread(
         self,

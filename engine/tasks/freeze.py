@@ -208,15 +208,18 @@ def frozen(root: int, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -
 
 
 def _thaw(task: Task, stopped: bool) -> None:
-    """Children of the keeper's: whoever has died, or was let go already, is passed over."""
+    """Let one go; whoever has died meanwhile is passed over."""
     tracees, task.tracees = task.tracees, []
     if stopped and tracees and not task.stop:
         with suppress(ProcessLookupError):
             os.kill(task.pid, SIGSTOP)
     for tracee in tracees:
-        for sig in tracee.signals:
-            with suppress(ProcessLookupError):
-                os.kill(task.pid, sig)
+        for i, sig in enumerate(tracee.signals):
+            with suppress(ProcessLookupError, KernelError):
+                if i < tracee.directed:
+                    process.tgkill(task.pid, tracee.pid, sig)
+                else:
+                    os.kill(task.pid, sig)
         with suppress(KernelError):
             tracee.detach()
 

@@ -59,9 +59,12 @@ def timers() -> Timers:
 
 
 class Sleep:
-    """One thread's waiting, seen just before it is frozen and just after: the call, and the timers of both moments."""
+    """One thread's waiting, seen just before it is frozen and just after: the call, and the timers of both moments.
 
-    __slots__ = ("_machine", "after", "before", "looked", "name", "now", "tid")
+    `expiries` are those that may be its own: frozen again, in the same call, it has the same.
+    """
+
+    __slots__ = ("_machine", "after", "before", "expiries", "looked", "name", "now", "tid")
 
     def __init__(self, machine: Machine, tid: int) -> None:
         self._machine = machine
@@ -71,6 +74,7 @@ class Sleep:
         self.after: Timers = set()
         self.now = 0
         self.looked = False
+        self.expiries: set[int] = set()
 
     def look(self) -> None:
         """Just before."""
@@ -139,6 +143,8 @@ def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray,
     if nr == machine.nr["restart_syscall"]:
         # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
         gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
+        gone = [e for e in gone if e in sleep.expiries] or gone
+        sleep.expiries = set(gone)
         if not sleep.name or len(gone) != 1:
             return False
         nr, left = machine.nr[sleep.name], max(gone[0] - now, 0)

@@ -51,26 +51,38 @@ def dump_thread(core: Any, q: Answers, stack: int) -> None:
     core.thread_core.sas.ss_flags = flags & 0xFFFFFFFF
 
 
-def dump_pending(core: Any, tracee: Tracee, mask: int) -> None:
-    """The blocked and pending signals of a thread, and of its process where the core_entry is the leader's."""
+def stops(tracee: Tracee) -> tuple[list[bytes], list[bytes]]:
+    """The SIGSTOP that wait in the queues of a frozen thread, and of its process: only a stopped one has any."""
+    own, shared = (
+        [info for info in tracee.pending(of) if int.from_bytes(info[:4], "little") == _SIGSTOP] for of in (False, True)
+    )
+    return own, shared
+
+
+def dump_pending(core: Any, tracee: Tracee, mask: int, own: list[bytes], shared: list[bytes]) -> None:
+    """The blocked and pending signals of a thread, and of its process where the core_entry is the leader's.
+
+    `own` and `shared` are what the queues have lost since: SIGSTOP.
+    """
     if core.HasField("tc"):
         core.tc.blk_sigset = mask
-        _dump_queue(core.tc.signals_s, tracee, True)
+        _dump_queue(core.tc.signals_s, tracee, True, shared)
     else:
         core.thread_core.blk_sigset = mask
-    _dump_queue(core.thread_core.signals_p, tracee, False)
+    _dump_queue(core.thread_core.signals_p, tracee, False, own)
 
 
 def dump_shared(core: Any, tracee: Tracee, mask: int) -> None:
     """The pending signals of a process whose leader has ended; `tracee` is another of its threads."""
     core.tc.blk_sigset = mask
     core.thread_core.signals_p.SetInParent()
-    _dump_queue(core.tc.signals_s, tracee, True)
+    _dump_queue(core.tc.signals_s, tracee, True, [])
 
 
-def _dump_queue(queue: Any, tracee: Tracee, shared: bool) -> None:
+def _dump_queue(queue: Any, tracee: Tracee, shared: bool, lost: list[bytes]) -> None:
     queue.SetInParent()
-    for info in tracee.pending(shared):
+    have = tracee.pending(shared)
+    for info in (*(info for info in lost if info not in have), *have):
         queue.signals.add(siginfo=info)
 
 

@@ -64,11 +64,14 @@ static inline void thread_file(pid_t tid, const char *name, char *text, size_t s
 static inline void thread_sleeps_in(pid_t tid, long number)
 {
 	char text[256], *end;
+	long seen;
 
 	for (;;) {
 		thread_file(tid, "syscall", text, sizeof(text));
 		CHECK(*text, "thread %d is gone", tid);
-		if (strtol(text, &end, 10) == number && end != text)
+		seen = strtol(text, &end, 10);
+		/* interrupted, it may be continued under another name */
+		if ((seen == number || seen == SYS_restart_syscall) && end != text)
 			return;
 		sched_yield();
 	}

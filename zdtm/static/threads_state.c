@@ -105,7 +105,7 @@ static struct state look(void)
 
 static struct state make(int i)
 {
-	struct sched sched = {.size = sizeof(sched), .policy = (uint32_t)policies[i], .nice = 2 * i + 1};
+	struct sched sched = {.size = sizeof(sched), .policy = (uint32_t)policies[i]};
 	stack_t stack = {.ss_size = (size_t)(1 << 15) + 4096u * (unsigned int)i};
 	cpu_set_t cpus = cpus_for(i);
 	char name[16];
@@ -125,6 +125,8 @@ static struct state make(int i)
 	SYS(syscall(SYS_set_robust_list, &lists[i], sizeof(lists[i])));
 	sched.flags = i == 1 ? 1 : 0;	      /* SCHED_FLAG_RESET_ON_FORK */
 	sched.runtime = i == 3 ? 7000000 : 0; /* its slice, since Linux 6.12 */
+	/* it has no meaning under SCHED_IDLE */
+	sched.nice = policies[i] == SCHED_IDLE ? 0 : 2 * i + 1;
 	SYS(syscall(SYS_sched_setattr, 0, &sched, 0));
 	SYS(sched_setaffinity(0, sizeof(cpus), &cpus));
 	SYS(prctl(PR_SET_TIMERSLACK, 60000 + 1000 * i, 0, 0, 0));

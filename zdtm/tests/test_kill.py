@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import random
 import signal
 import subprocess
 import time
-import traceback
 from pathlib import Path
 
 import pytest
 
 from engine.kernel import proc
+from zdtm.tests.killing import (
+    KILLED,
+    alive,
+    children,
+    duration,
+    end,
+    reaper,
+    run_and_kill,
+    strays,
+    visited_and_killed,
+    wait_until,
+)
+
+__all__ = ["reaper"]
+pytestmark = pytest.mark.usefixtures("reaper")
 
 WORKER = Path(__file__).parent / "programs" / "worker.c"
 ROUNDS = 80
-PR_SET_CHILD_SUBREAPER = 36
 
 
 def counter(path: Path) -> int:
     return int.from_bytes(path.read_bytes()[:8], "little")
-
-
-def wait_until(what: str, check, seconds: float = 5.0) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"timeout: {what}"
-        time.sleep(0.005)
 
 
 def works(path: Path) -> None:
@@ -57,20 +61,6 @@ def settled(pid: int, before: tuple[object, ...]) -> tuple[object, ...]:
     return now
 
 
-def run_and_kill(command: list[str], delay: float) -> int:
-    """Start a command, SIGKILL it after `delay` seconds; its status (-9 where the kill came in time)."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(delay)
-    child.kill()
-    return child.wait()
-
-
-def duration(command: list[str]) -> float:
-    start = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - start
-
-
 def test_killed_dump_leaves_the_task_as_it_was(c_program, start, engine_criu, tmp_path) -> None:  # type: ignore[no-untyped-def]
     count = tmp_path / "count"
     worker = start(c_program(WORKER), str(count))
@@ -83,7 +73,7 @@ def test_killed_dump_leaves_the_task_as_it_was(c_program, start, engine_criu, tm
     random.seed(worker.pid)
     killed = 0
     for _ in range(ROUNDS):
-        if run_and_kill(command, random.uniform(0.3, 1.1) * whole) == -signal.SIGKILL:
+        if run_and_kill(command, random.uniform(0.3, 1.1) * whole) == KILLED:
             killed += 1
         else:
             whole = duration(command)  # the machine may be less busy by now
@@ -101,62 +91,12 @@ def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> No
     wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
     before = state(worker.pid)
     step = 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            _inject_and_die(worker.pid, step)
-        _, status = os.waitpid(child, 0)
+    while visited_and_killed(worker.pid, step, 0.0):
         assert settled(worker.pid, before) == before, f"died at step {step}"
         works(count)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
-            break
         step += 1
-    assert step > 12, "the steps were not taken one by one"
-
-
-def _inject_and_die(pid: int, die_at: int) -> None:
-    """In a child: visit the task with a parasite; SIGKILL ourselves at the n-th call into the kernel's ptrace."""
-    from engine.arch import this_machine
-    from engine.context import built
-    from engine.kernel import ptrace
-    from engine.plan.program import Arena, Machine, free_hole
-    from engine.tasks import freeze
-    from engine.tasks.inject import Graft, injected
-
-    class Deadly(ptrace.Tracee):
-        __slots__ = ("calls",)
-
-        def __getattribute__(self, name: str):  # type: ignore[no-untyped-def]
-            value = object.__getattribute__(self, name)
-            if callable(value) and not name.startswith("__"):
-                calls = object.__getattribute__(self, "calls") if hasattr(type(self), "calls") else 0
-                object.__setattr__(self, "calls", calls + 1)
-                if calls == die_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return value
-
-        def __init__(self, pid: int, deadline_us: int) -> None:
-            object.__setattr__(self, "calls", 0)
-            super().__init__(pid, deadline_us)
-
-    freeze.Tracee = Deadly  # type: ignore[misc]
-    machine = Machine(built(), this_machine().NAME)
-    code = 1
-    try:
-        with freeze.frozen(pid, 5_000_000) as tracee:
-            vmas = proc.smaps(pid)
-            arena = Arena(machine, free_hole([(v.start, v.end) for v in vmas], 1 << 20))
-            program = arena.program("test")
-            program.ask("getpid")
-            program.park()
-            with injected(this_machine(), tracee, Graft(pid, vmas, arena, program)) as parasite:
-                parasite.run(program)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+    assert settled(worker.pid, before) == before
+    assert step > 100, "the steps were not taken one by one"
 
 
 def test_killed_restore_leaves_nothing(c_program, start, engine_criu, tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -174,53 +114,20 @@ def test_killed_restore_leaves_nothing(c_program, start, engine_criu, tmp_path) 
     for _ in range(3):
         whole = max(whole, duration(command))
         works(count)
-        _end(pid)
+        end([pid])
     random.seed(pid)
     killed = 0
     for _ in range(ROUNDS):
-        before = _processes()
-        killed += run_and_kill(command, random.uniform(0.3, 1.05) * whole) == -signal.SIGKILL
+        before = children()
+        killed += run_and_kill(command, random.uniform(0.3, 1.05) * whole) == KILLED
         at = counter(count)
-        wait_until("it has died, or works", lambda at=at: not _alive(pid) or counter(count) > at + 2)  # type: ignore[misc]
-        if _alive(pid):
+        wait_until("it has died, or works", lambda at=at: not alive(pid) or counter(count) > at + 2)  # type: ignore[misc]
+        if alive(pid):
             # the kill came too late: the engine had said that it lets go, and the task must run well
             assert "Restore finished successfully" in (work / "restore.log").read_text()
-            _end(pid)
+            end([pid])
             whole = duration(command)  # the machine may be less busy by now
             works(count)
-            _end(pid)
-        assert not [p for p in _processes() - before if _is_ours(p)]
+            end([pid])
+        wait_until("nothing is left", lambda before=before: not strays(before))  # type: ignore[misc]
     assert killed > ROUNDS // 4, "the kills came too late to show anything"
-
-
-def _alive(pid: int) -> bool:
-    """Is there such a process? A dead one that was handed to us is reaped on the way."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return os.path.exists(f"/proc/{pid}")
-
-
-def _is_ours(pid: int) -> bool:
-    """Did somebody whose parent has died leave it to us? We are the subreaper of all that is started here."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        stat = proc.Stat(pid)
-        return stat.ppid == os.getpid() and stat.state not in ("Z", "X")
-    return False
-
-
-def _processes() -> set[int]:
-    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
-
-
-def _end(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    wait_until(f"pid {pid} is free", lambda: not _alive(pid))
-
-
-@pytest.fixture(autouse=True)
-def _reaper():  # type: ignore[no-untyped-def]
-    """Restored tasks become orphans: they come to us, since not every machine's pid 1 is quick to reap them."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    yield
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
