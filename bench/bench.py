@@ -1,10 +1,12 @@
 """Dump, restore and the pause of a live workload: ours and another CRIU's in turn, as ratios of medians.
 
-    python bench/bench.py --peer PATH [-n RUNS] [--only tree,threads] [--json FILE]
+    python bench/bench.py --peer PATH [-n RUNS] [--only tree,threads] [--dir DIR] [--json FILE]
 
 Wall time of the whole command as a user sees it, and the largest gap that a spinning process sees in its own clock
 during `dump --leave-running`. Both engines get the same processes, the same options and fresh directories on the same
-file system, one after the other; all restored tasks and threads have to be there, have what they had, and work on.
+file system, one after the other (a tree or many threads are hundreds of small images: where making a file is dear,
+`--dir /dev/shm` tells more of the engines); all restored tasks and threads have to be there, with what they had, and
+work on.
 """
 
 from __future__ import annotations
@@ -34,21 +36,23 @@ def run(*command: object) -> float:
     return (time.perf_counter() - begin) * 1e3
 
 
-def round_of(criu: Path, program: Path, name: str, folder: Path) -> dict[str, float]:
+def empty(folder: Path) -> None:
+    """Remove the images in a directory."""
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def round_of(criu: Path, program: Path, name: str, images: Path) -> dict[str, float]:
     """One dump of a live workload, one dump, one restore: figures in ms."""
-    images = folder / "images"
-    shutil.rmtree(images, ignore_errors=True)
-    images.mkdir()
     try:
-        work = Workload(program, name, folder)
+        work = Workload(program, name)
         work.runs()
         work.gap()
         run(criu, "dump", "-R", "-t", work.pid, "-D", images)
         work.runs()
         pause = work.gap()
         work.answers()
-        shutil.rmtree(images)
-        images.mkdir()
+        empty(images)
         dump = run(criu, "dump", "-t", work.pid, "-D", images)
         workload.reap()
         restore = run(criu, "restore", "-d", "-D", images)
@@ -56,17 +60,21 @@ def round_of(criu: Path, program: Path, name: str, folder: Path) -> dict[str, fl
         work.answers()
     finally:
         workload.kill_all()
+        empty(images)
     return {"pause": pause, "dump": dump, "restore": restore}
 
 
-def measure(engines: dict[str, Path], program: Path, name: str, runs: int) -> dict[str, dict[str, list[float]]]:
+def measure(
+    engines: dict[str, Path], program: Path, name: str, runs: int, where: Path | None
+) -> dict[str, dict[str, list[float]]]:
     """Figures by engine and name: the engines take turns, after one round each that does not count."""
     out: dict[str, dict[str, list[float]]] = {engine: {} for engine in engines}
-    with tempfile.TemporaryDirectory(prefix="zdtm-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="zdtm-bench-", dir=where) as folder:
+        images = Path(folder)
         for turn in range(runs + 1):
             # in turn, and each as often first as last: memory that the one before has freed is dearer or cheaper
             for engine, criu in list(engines.items())[:: 1 if turn % 2 else -1]:
-                for figure, value in round_of(criu, program, name, Path(folder)).items():
+                for figure, value in round_of(criu, program, name, images).items():
                     if turn:
                         out[engine].setdefault(figure, []).append(value)
     return out
@@ -91,6 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ours", type=Path, default=OURS, help="our engine, or another version of it")
     parser.add_argument("-n", "--runs", type=int, default=7, help="rounds of each that count")
     parser.add_argument("--only", help=f"these workloads, of: {', '.join(workload.NAMES)}")
+    parser.add_argument("--dir", type=Path, help="where the images go (default: the directory for temporary files)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     args = parser.parse_args()
     args.names = args.only.split(",") if args.only else list(workload.NAMES)
@@ -113,7 +122,7 @@ def main() -> int:
     figures = {}
     try:
         for name in args.names:
-            figures[name] = measure(engines, program, name, args.runs)
+            figures[name] = measure(engines, program, name, args.runs, args.dir)
             report(name, figures[name])
     except subprocess.CalledProcessError as e:
         print(f"{e.cmd}: {e.stderr.decode(errors='replace')}", file=sys.stderr)

@@ -64,11 +64,11 @@ def kill_all() -> None:
 class Workload:
     """One process, or a tree, or threads; and what its spinning task sees. `pid` is the same before and after."""
 
-    def __init__(self, program: Path, name: str, folder: Path) -> None:
+    def __init__(self, program: Path, name: str) -> None:
         kind, count = NAMES[name]
         self.tasks = count if kind == "tree" else 1
         self.threads = 1 + count if kind == "threads" else 1
-        self.file = folder / "seen"
+        self.file = program.with_name("seen")
         self.file.unlink(missing_ok=True)
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
         argv = [str(program), str(self.file), kind, str(count)]
