@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from engine import cpuinfo
 from engine.context import Context
+from engine.errors import KernelError
 from engine.files.table import FileTable
 from engine.images.files import Images
 from engine.kernel import memory, proc, process
@@ -51,7 +52,10 @@ class Dump:
         self.files = FileTable(ctx.schema.message)
         taken = [(v.start, v.end) for vmas in mappings.values() for v in vmas]
         self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)), probes)
-        self.grafts = {pid: Graft(pid, vmas, self.interview.sheet) for pid, vmas in mappings.items()}
+        self.grafts: dict[int, Graft] = {}
+        for pid, vmas in mappings.items():
+            with suppress(KernelError):  # it has ended meanwhile; what else there is is found when it is frozen
+                self.grafts[pid] = Graft(pid, vmas, self.interview.sheet)
         self.vdso = {pid: vdso.areas(vmas) for pid, vmas in mappings.items()}
         self.filters = seccomp.Filters(ctx.schema.message)
         self.tasks: list[Collected] = []

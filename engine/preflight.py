@@ -52,8 +52,12 @@ def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, lis
             todo += reversed(task.kids)
             if task.view:
                 blockers += _task(ctx, task, own, probes)
-    sids = {task.stat.sid for task in seen.values()}
-    blockers += _sessions(ctx, seen, root, sids)
+    for task in seen.values():
+        if task.view:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found = timers.blockers(timers.listed(task.view), task.tids, seen)
+                blockers += [f"pid {task.pid}: {b}" for b in found]
+    blockers += _sessions(ctx, seen, root)
     if blockers:
         raise Unsupported(blockers)
     return {task.view: task.vmas for task in seen.values() if task.vmas}
@@ -70,7 +74,6 @@ def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes
         out.append(waits)
     if frozen := _cgroup_freezer(view):
         out.append(frozen)
-    out += timers.blockers(timers.listed(view), task.tids, (pid,))
     its = proc.namespaces(view)
     out += [
         f"{name} namespace {its[name]} is not the engine's: namespaces are not supported yet"
@@ -88,6 +91,7 @@ def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes
                 probes.add(status if tid == view else proc.status(tid))
     if its.get("mnt") == own.get("mnt"):
         out += table.blockers(view)
+        out += table.mapped_blockers(view, task.vmas)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]
 
 
@@ -123,7 +127,7 @@ def _cgroup_freezer(pid: int) -> str:
     return ""
 
 
-def _sessions(ctx: Context, seen: dict[int, Seen], root: int, sids: set[int]) -> list[str]:
+def _sessions(ctx: Context, seen: dict[int, Seen], root: int) -> list[str]:
     """Sessions and process groups that are not the tree's own need --shell-job, and only the root's can be that."""
     out = []
     top = seen[root].stat

@@ -93,6 +93,20 @@ def _map_link(vma: proc.Vma) -> str:
     return f"map_files/{vma.start:x}-{vma.end:x}"
 
 
+def mapped_blockers(pid: int, vmas: list[proc.Vma]) -> list[str]:
+    """What among a task's mappings is of a deleted file that cannot be dumped, one line each."""
+    out = []
+    seen = set()
+    for vma in vmas:
+        if vma.ino and vma.path.endswith(ghost.DELETED) and (vma.path, vma.ino) not in seen:
+            seen.add((vma.path, vma.ino))
+            try:
+                regular.check_path(f"/proc/{pid}/{_map_link(vma)}", vma.path, f"mapping {vma}")
+            except Unsupported as e:
+                out += e.blockers
+    return out
+
+
 def blockers(pid: int) -> list[str]:
     """What among a task's descriptors cannot be dumped, one line each."""
     out = []

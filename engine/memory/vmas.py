@@ -92,8 +92,6 @@ def _unsupported(v: proc.Vma) -> str:
             return f"{what} is not supported yet"
     if v.shared and not v.ino:
         return "shared anonymous memory is not supported yet"
-    if v.path.endswith(" (deleted)"):
-        return "a mapped file that was deleted is not supported yet"
     if v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
         return "memory of a device cannot be dumped"
     return ""

@@ -240,7 +240,7 @@ def _share(node: Node, order: dict[Node, int], first: dict[tuple[str, int], Node
             _born(node, other, other.late, SIBLING)
             return
     raise EngineError(
-        f"pid {node.pid}: it shares its {', '.join(sorted(wanted))} with a task that is neither its parent nor its sibling"
+        f"pid {node.pid}: it shares its {', '.join(sorted(wanted))} with one that is neither its parent nor its sibling"
     )
 
 

@@ -131,9 +131,7 @@ class Compiler:
         """All programs; the seed runs the root's."""
         root = self.tree.nodes[0]
         program = self.plan.root = self.arena.program(f"task {root.pid}")
-        behind = self.arena.base + ARENA_ROOM
-        program.sys("munmap", PAGE, self.arena.base - PAGE, note="the seed")
-        program.sys("munmap", behind, self.ctx.arch.TASK_SIZE - behind, note="stack, vdso")
+        self._unmap(program)  # the seed, its stack, its vdso
         program.sys("close_range", 0, _ALL_FDS, 0)
         self._node(root, program)
         return self.plan
@@ -163,9 +161,21 @@ class Compiler:
 
     def _bear(self, node: Node, program: Program, other: Node, how: int) -> None:
         child = self.arena.program(f"task {other.pid}" if not other.helper else f"helper {other.pid}")
-        flags = sum(_CLONE[kind] for kind in other.shares_with(node))
+        common = other.shares_with(node)
+        flags = sum(_CLONE[kind] for kind in common)
         self._spawn(program, child, other, flags | (_CLONE_PARENT if how == SIBLING else 0))
+        # others with whom its creator shares these may have begun to fill what it got a copy of
+        if "vm" not in common and node.ids.get("vm") in self.shared.vm:
+            self._unmap(child)
+        if "files" not in common and node.ids.get("files") in self.shared.files:
+            child.sys("close_range", 0, _ALL_FDS, 0)
         self._node(other, child)
+
+    def _unmap(self, program: Program) -> None:
+        """All but the arena."""
+        behind = self.arena.base + ARENA_ROOM
+        program.sys("munmap", PAGE, self.arena.base - PAGE, note="all below the arena")
+        program.sys("munmap", behind, self.ctx.arch.TASK_SIZE - behind, note="all above it")
 
     def _spawn(self, program: Program, child: Program, node: Node, flags: int) -> None:
         tid = self.arena.put(struct.pack("<q", node.pid))

@@ -1,6 +1,7 @@
 /*
- * title: a process with more memory than its limit on address space allows goes on with it, and gets no more
+ * title: a process that has used up its limit on address space is refused, and goes on with what it has
  * flavours: host ns userns
+ * flags: crfail
  */
 #include "zdtm.h"
 
