@@ -7,6 +7,7 @@ import os
 from engine.arch import this_machine
 from engine.images.files import Images
 from engine.images.schema import Schema
+from engine.kernel.ptrace import XstateLayout
 from engine.log import Log
 from engine.options import Options
 from engine.plan.program import Machine
@@ -24,7 +25,7 @@ def built() -> str:
 class Context:
     """Made once by the command line (or a request), passed to every step."""
 
-    __slots__ = ("arch", "log", "machine", "options", "schema")
+    __slots__ = ("arch", "log", "machine", "options", "schema", "xstate")
 
     def __init__(self, options: Options, log: Log) -> None:
         self.options = options
@@ -32,6 +33,7 @@ class Context:
         self.schema = Schema()
         self.arch: ModuleType = this_machine()
         self.machine = Machine(built(), self.arch.NAME)
+        self.xstate = XstateLayout()
 
     def images(self) -> Images:
         """The images directory of --images-dir."""

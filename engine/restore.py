@@ -17,7 +17,7 @@ from engine.errors import EngineError, KernelError, Unsupported
 from engine.images.files import Images
 from engine.images.validate import validate_all
 from engine.kernel import proc, process
-from engine.kernel.ptrace import Tracee, xstate_component
+from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
 from engine.memory import uprobes, vdso
@@ -71,9 +71,10 @@ def read(ctx: Context, images: Images) -> TreeImages:
         raise Unsupported(blockers)
     uprobes.check(tree.inventory, ctx.options.allow_uprobes)
     entry = tree.seccomp if tree.seccomp is not None else ctx.schema.message("seccomp_entry")()
+    kernels = vdso.own()
     for task in tree.live():
         cores = {task.pid: task.core, **dict(task.threads)}
-        task.vdso = vdso.prepare(task, images, cores)
+        task.vdso = vdso.prepare(task, images, cores, kernels)
         names = [f"core-{tid}.img" for tid in cores]
         task.seccomp = seccomp.Process(entry, task.core.tc, [c.thread_core for c in cores.values()], names)
         if task.seccomp.apart():
@@ -86,13 +87,14 @@ def read(ctx: Context, images: Images) -> TreeImages:
 class World:
     """What a restore has made so far."""
 
-    __slots__ = ("plan", "root", "tracees", "tree", "view")
+    __slots__ = ("extended", "plan", "root", "tracees", "tree", "view")
 
     def __init__(self, tree: TreeImages, plan: Plan, view: mmap.mmap) -> None:
         self.tree = tree
         self.plan = plan
         self.view = view
         self.root = 0
+        self.extended = bytearray()
         self.tracees: dict[int, Tracee] = {}
 
 
@@ -140,6 +142,7 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
             undo.callback(os.unlink, options.pidfile)
         stats.pages_restored = sum(task.pages for task in tree.tasks)
         stats.write(ctx)
+        opener.close()  # an end of a pipe that we hold as well is not closed when the tasks close theirs
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
         _let_go(world, options.leave_stopped)
         undo.pop_all()
@@ -147,7 +150,6 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         for fd in (memfd, seed):
             os.close(fd)
         process.keeper_disarm()
-        opener.close()
     return world.root
 
 
@@ -277,7 +279,8 @@ def _run(world: World, program: Program) -> None:
             if program.operations[stopping].note == "stop" and status(view, arena, program)[1] >= stopping - 1:
                 return
             _alive(world)
-    _check(world)
+    if status(view, arena, program)[0] == abi.STATE_FAILED:
+        _check(world)
 
 
 def _check(world: World) -> None:
@@ -323,7 +326,9 @@ def _registers(ctx: Context, world: World, runner: Runner) -> bytearray:
     if continued:
         arch.put(final, ax=continued[0], orig_ax=continued[1])
     arch.restore_areas(runner.core, tracee)
-    state, missing = arch.extended_of(runner.core, tracee.extended(arch.EXTENDED_SET), xstate_component)
+    if not world.extended:  # its size and what the kernel reserves in it are the same for all
+        world.extended = tracee.extended(arch.EXTENDED_SET)
+    state, missing = arch.extended_of(runner.core, world.extended, ctx.xstate)
     if missing:
         raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
     tracee.set_extended(state, arch.EXTENDED_SET)

@@ -180,6 +180,8 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
     """
     info = core.thread_info
     gp = info.gpregs
+    if len(regs) != _REGS.size:
+        raise Unsupported(["it runs 32-bit code: not supported yet"])
     values = dict(zip(_NAMES, _REGS.unpack(regs), strict=True))
     if interrupted(regs):
         if needs_restart_block(regs):
@@ -214,10 +216,15 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
         getattr(xsave, field).extend(struct.unpack_from(f"<{count}{'Q' if size == 8 else 'I'}", raw))
 
 
-def dump_areas(core: Any, tracee: Tracee) -> None:
-    """Fill core.thread_info.tls: the thread's GDT entries (set_thread_area(2)), used or not."""
-    for number in _TLS_ENTRIES:
-        entry, base, limit, bits = _USER_DESC.unpack(tracee.thread_area(number))
+def areas(tracee: Tracee) -> list[bytes]:
+    """The thread's GDT entries (set_thread_area(2))."""
+    return [tracee.thread_area(number) for number in _TLS_ENTRIES]
+
+
+def dump_areas(core: Any, entries: list[bytes]) -> None:
+    """Fill core.thread_info.tls with them, used or not."""
+    for raw in entries:
+        entry, base, limit, bits = _USER_DESC.unpack(raw)
         core.thread_info.tls.add(
             entry_number=entry,
             base_addr=base,

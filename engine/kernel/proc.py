@@ -98,18 +98,32 @@ class Stat:
         return bool(self[9] & 0x00200000)
 
 
-def status(pid: int) -> dict[str, str]:
-    """/proc/PID/status by key, values stripped."""
-    return parse_status(read_text(f"/proc/{pid}/status"))
+class Status:
+    """/proc/PID/status by key, values stripped; nobody wants more than a few of its sixty lines."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = "\n" + text
+
+    def get(self, key: str, otherwise: str = "") -> str:
+        """The value of a line that older kernels may not have."""
+        at = self._text.find(f"\n{key}:")
+        if at < 0:
+            return otherwise
+        at += len(key) + 2
+        return self._text[at : self._text.index("\n", at)].strip()
+
+    def __getitem__(self, key: str) -> str:
+        value = self.get(key, "\0")
+        if value == "\0":
+            raise KeyError(key)
+        return value
 
 
-def parse_status(text: str) -> dict[str, str]:
-    """The same from the file's text."""
-    out = {}
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        out[key] = value.strip()
-    return out
+def status(pid: int) -> Status:
+    """/proc/PID/status."""
+    return Status(read_text(f"/proc/{pid}/status"))
 
 
 def threads(pid: int) -> list[int]:

@@ -98,6 +98,11 @@ def scan(pid: int) -> tuple[list[int], list[int]]:
         max_tids, max_kids = n * 2, nkids[0] * 2 + 256
 
 
+def securebits() -> int:
+    """This process's secure bits (PR_GET_SECUREBITS(2const))."""
+    return check(lib.zd_securebits(), "prctl(PR_GET_SECUREBITS)")
+
+
 def subreaper(on: bool) -> None:
     """Let orphans below this process become its children, or no longer (PR_SET_CHILD_SUBREAPER(2const))."""
     check(lib.zd_subreaper(on), "prctl(PR_SET_CHILD_SUBREAPER)")

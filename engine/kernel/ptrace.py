@@ -3,6 +3,8 @@
 python-ptrace lacks SEIZE and INTERRUPT and costs 25 ms to import, hence this module.
 """
 
+from __future__ import annotations
+
 import errno
 
 from engine.errors import Bug, EngineError, KernelError
@@ -11,6 +13,10 @@ from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.seccomp import BPF_INSN_SIZE, BPF_MAXINSNS
 from engine.kernel.uapi.signal import SIGTRAP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
 _ALL = 0xFFFFFFFFFFFFFFFF
@@ -24,12 +30,13 @@ class TaskGone(EngineError):
 class Tracee:
     """A thread that this one traces (PTRACE_SEIZE). Times in µs; `deadline_us` bounds each wait for a stop."""
 
-    __slots__ = ("_status", "deadline_us", "directed", "pid", "signals")
+    __slots__ = ("_status", "deadline_us", "directed", "pid", "running", "signals")
 
     def __init__(self, pid: int, deadline_us: int = 10_000_000) -> None:
         self.pid = pid
         self.deadline_us = deadline_us
         self.signals: list[int] = []  # arrived while it ran code of ours; to be sent again at the end
+        self.running = False  # since we let it go on, and have not seen it stop
         self.directed = 0  # how many of these had been sent to this very thread
         self._status = ffi.new("int *")
 
@@ -57,6 +64,7 @@ class Tracee:
         return self._decode()
 
     def _decode(self) -> int:
+        self.running = False
         status: int = self._status[0]
         if status & 0xFF != 0x7F:
             how = f"signal {status & 0x7F}" if status & 0x7F else f"exit status {status >> 8 & 0xFF}"
@@ -94,6 +102,7 @@ class Tracee:
 
     def cont(self, sig: int = 0) -> None:
         """PTRACE_CONT, with the signal of a signal-delivery-stop or without any."""
+        self.running = True
         self._request(pt.PTRACE_CONT, "PTRACE_CONT", 0, sig)
 
     def to_syscall_stop(self) -> None:
@@ -230,9 +239,51 @@ class Tracee:
         return bytes(buf[: count * BPF_INSN_SIZE]), int.from_bytes(data[8:], "little")
 
 
-def xstate_component(number: int) -> tuple[int, int] | None:
-    """(offset, size) in bytes of an extended state component in this CPU's NT_X86_XSTATE set, None if it has none."""
-    offset, size = ffi.new("unsigned *"), ffi.new("unsigned *")
-    if lib.zd_xstate_offset(number, offset, size) < 0:
-        return None
-    return offset[0], size[0]
+class XstateLayout:
+    """Where this CPU's NT_X86_XSTATE set has its components. Asked once for each: CPUID leaves a virtual machine."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, int] | None] = {}
+
+    def __call__(self, number: int) -> tuple[int, int] | None:
+        """(offset, size) in bytes of an extended state component, None if there is none."""
+        if number not in self._known:
+            offset, size = ffi.new("unsigned *"), ffi.new("unsigned *")
+            missing = lib.zd_xstate_offset(number, offset, size) < 0
+            self._known[number] = None if missing else (offset[0], size[0])
+        return self._known[number]
+
+
+class Visit:
+    """Visits of a task's threads to its arena, one after the other: everything but the thread is the same for all.
+
+    `mem` is a descriptor of /proc/PID/mem, `view` the arena; offsets are into that, addresses are the task's.
+    """
+
+    __slots__ = ("_kept", "_raw")
+
+    def __init__(
+        self, mem: int, view: Any, prog: bytes, offsets: dict[str, int], addresses: dict[str, int], entry: int
+    ) -> None:
+        raw = self._raw = ffi.new("struct zd_visit *")
+        raw.mem, raw.entry = mem, entry
+        raw.view = ffi.from_buffer(view)
+        raw.prog, raw.prog_size = ffi.from_buffer(prog), len(prog)
+        raw.prog_at, raw.state_at, raw.inside_at = offsets["prog"], offsets["state"], offsets["inside"]
+        raw.home_at, raw.entry_at = addresses["home"], addresses["entry"]
+        self._kept = (view, prog)
+
+    def make(self, tracee: Tracee, home: bytes, there: bytearray, leave: bytearray, regs: Any, mask: int) -> None:
+        """One thread: into the arena with the registers `there`, out with `leave`, home with `regs` and `mask`."""
+        raw = self._raw
+        raw.tid, raw.mask, raw.timeout = tracee.pid, mask, tracee.deadline_us
+        raw.home, raw.home_size = ffi.from_buffer(home), len(home)
+        raw.there, raw.leave, raw.regs = ffi.from_buffer(there), ffi.from_buffer(leave), ffi.from_buffer(regs)
+        raw.regs_size = len(regs)
+        r = lib.zd_visit(raw)
+        tracee.signals += [raw.kept[i] for i in range(raw.nkept)]
+        if r == -errno.ESRCH:
+            raise TaskGone(f"task {tracee.pid} died while it was being worked on")
+        check(r, f"asking thread {tracee.pid}", "the task makes no progress" if r == -errno.ETIMEDOUT else "")

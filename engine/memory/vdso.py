@@ -57,12 +57,13 @@ class Proxy:
         self.patches: list[tuple[int, bytes]] = []
 
 
-def prepare(task: TaskImages, images: Images, cores: dict[int, Any]) -> Proxy | None:
+def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: tuple[int, bytes]) -> Proxy | None:
     """Decide how the task's vdso comes back: None when the kernel maps it where it was, or the task had none.
 
     With a proxy, the entries of task.mm change: the old vdso and vvar become ordinary mappings, and one entry more says
-    where the kernel's go. `cores` are those of all threads, by tid; one that stopped inside of a jump is moved back to
-    the function's entry. Raises EngineError when a thread was inside of code that cannot go on here.
+    where the kernel's go. `kernels` is what own() says. `cores` are those of all threads, by tid; one that stopped
+    inside of a jump is moved back to the function's entry. Raises EngineError when a thread was inside of code that
+    cannot go on here.
     """
     code = [v for v in task.mm.vmas if v.status & VDSO]
     vvar = [v for v in task.mm.vmas if v.status & VVAR]
@@ -71,7 +72,7 @@ def prepare(task: TaskImages, images: Images, cores: dict[int, Any]) -> Proxy | 
             v.status &= ~VVAR  # of no use to anybody, but it was there
         return None
     start, size = code[0].start, sum(v.end - v.start for v in code)
-    own_vvar, own = _own()
+    own_vvar, own = kernels
     dumped = _pages(task, images, start, size)
     placed = len(code) == len(vvar) == 1 and code[0].prot == mm.PROT_READ | mm.PROT_EXEC and vvar[0].end == start
     alike = placed and (vvar[0].end - vvar[0].start, size) == (own_vvar, len(own))
@@ -108,14 +109,6 @@ def prepare(task: TaskImages, images: Images, cores: dict[int, Any]) -> Proxy | 
         end = at + own_vvar + len(own)
         task.mm.vmas.add(start=at, end=end, pgoff=0, shmid=0, prot=0, flags=0, status=status, fd=-1)
     return proxy
-
-
-def check(task: TaskImages, images: Images) -> None:
-    """Raise EngineError when the task's vdso is not this kernel's: for who cannot have it proxied."""
-    if prepare(task, images, {task.pid: task.core}):
-        raise EngineError(
-            f"pid {task.pid}: its vdso is not this kernel's: restoring on another kernel is not supported yet"
-        )
 
 
 def plan(arch: ModuleType, program: Program, vmas: Any, proxy: Proxy | None) -> None:
@@ -196,7 +189,7 @@ def leave(arch: ModuleType, tracee: Tracee, vdso: list[tuple[int, int]]) -> bool
     return False
 
 
-def _own() -> tuple[int, bytes]:
+def own() -> tuple[int, bytes]:
     """This kernel's: the size of vvar in bytes, and the vdso; b"" where there is none (booted with vdso=0)."""
     vvar, code = 0, b""
     for line in proc.read_text("/proc/self/maps").splitlines():

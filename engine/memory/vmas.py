@@ -173,7 +173,9 @@ def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool) -> None:
     equal = {"expect": abi.EXPECT_EQUAL, "want": vma.start}
     # the kernel sets a file's uprobes in text that is mapped and not writable, and only then looks for them later
     probed = vma.prot & mm.PROT_EXEC and vma.status & FILE_PRIVATE
-    program.sys("mmap", vma.start, size, vma.prot if probed else prot, flags, fd, vma.pgoff, note=text(vma), **equal)
+    program.sys(
+        "mmap", vma.start, size, vma.prot if probed else prot, flags, fd, vma.pgoff, note=lambda: text(vma), **equal
+    )
     if probed and prot != vma.prot:
         program.sys("mprotect", vma.start, size, prot)
     # before the pages come: a neighbour with other advice is another mapping, and must stay one
@@ -186,7 +188,7 @@ def plan_protect(program: Program, vma: Any, filled: bool) -> None:
     """After the pages: the final protection, and locking."""
     size = vma.end - vma.start
     if filled and not vma.prot & mm.PROT_WRITE:
-        program.sys("mprotect", vma.start, size, vma.prot, note=text(vma))
+        program.sys("mprotect", vma.start, size, vma.prot, note=lambda: text(vma))
     if vma.flags & mm.MAP_LOCKED:
         program.sys("mlock2", vma.start, size, 0)
 

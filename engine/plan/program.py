@@ -13,6 +13,7 @@ from engine.plan import abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 PAGE = 4096
@@ -54,7 +55,9 @@ class Operation:
 
     __slots__ = ("args", "code", "expect", "name", "note", "want")
 
-    def __init__(self, code: int, name: str, args: tuple[Arg, ...], expect: int, want: int, note: str) -> None:
+    def __init__(
+        self, code: int, name: str, args: tuple[Arg, ...], expect: int, want: int, note: str | Callable[[], str]
+    ) -> None:
         self.code = code
         self.name = name
         self.args = args
@@ -68,7 +71,8 @@ class Operation:
             f"r{a.index}" if isinstance(a, Ref) else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
             for a in self.args
         )
-        return f"{self.name}({shown})" + (f"  # {self.note}" if self.note else "")
+        note = self.note if isinstance(self.note, str) else self.note()
+        return f"{self.name}({shown})" + (f"  # {note}" if note else "")
 
 
 class Program:
@@ -87,8 +91,18 @@ class Program:
         self.operations.append(op)
         return Ref(len(self.operations) - 1)
 
-    def sys(self, name: str, *args: Arg, note: str = "", expect: int = abi.EXPECT_OK, want: int = 0) -> Ref:
-        """A system call by its kernel name; an errno ends the program unless `expect` says otherwise."""
+    def sys(
+        self,
+        name: str,
+        *args: Arg,
+        note: str | Callable[[], str] = "",
+        expect: int = abi.EXPECT_OK,
+        want: int = 0,
+    ) -> Ref:
+        """A system call by its kernel name; an errno ends the program unless `expect` says otherwise.
+
+        A `note` that is costly to make is called for when somebody reads it.
+        """
         if name not in self.arena.machine.nr:
             raise KeyError(f"{name}: not a system call of {self.arena.machine.name}")
         return self._add(Operation(abi.OP_SYSCALL, name, args, expect, want, note))

@@ -7,7 +7,6 @@ from engine.errors import Unsupported
 from engine.files.fd import Descriptor
 from engine.files.table import FileTable
 from engine.kernel import proc, process
-from engine.kernel.ptrace import Tracee, xstate_component
 from engine.memory import mm as mm_kind
 from engine.memory import vdso
 from engine.memory import vmas as vma_kind
@@ -45,7 +44,7 @@ class Interview:
         self._landlock = [landlock.ask_thread(q, probes) for q in (self.first, self.other)]
         self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
 
-    def landlocked(self, tid: int, answers: Answers, status: dict[str, str], is_first: bool) -> str | None:
+    def landlocked(self, tid: int, answers: Answers, status: proc.Status, is_first: bool) -> str | None:
         """The blocker, if the thread is restricted by Landlock."""
         return landlock.blocker(tid, answers, self._landlock[not is_first], self.probes.suits(status))
 
@@ -53,7 +52,7 @@ class Interview:
 class CollectedThread:
     """One thread's core_entry, and what will fill it."""
 
-    __slots__ = ("answers", "area", "core", "mask", "regs", "status", "tid")
+    __slots__ = ("answers", "area", "areas", "core", "extended", "mask", "queues", "regs", "status", "tid")
 
     def __init__(self, tid: int, core: Any) -> None:
         self.tid = tid
@@ -61,7 +60,10 @@ class CollectedThread:
         self.regs = bytearray()
         self.mask = 0
         self.area: threads.Area | None = None
-        self.status: dict[str, str] = {}
+        self.areas: list[bytes] = []  # x86: entries of the GDT
+        self.extended = bytearray()
+        self.queues: tuple[list[bytes], list[bytes]] = ([], [])  # its own, its process's
+        self.status: Any = None  # /proc/TID/status
         self.answers: Any = None  # of its visit
 
 
@@ -157,12 +159,8 @@ def collect(
     core.tc.SetInParent()
     live = task.live
     for thread, tracee in zip(live, task.task.tracees, strict=True):
-        ctx.arch.dump_areas(thread.core, tracee)
-        try:
-            ctx.arch.dump_registers(thread.core, thread.regs, tracee.extended(ctx.arch.EXTENDED_SET), xstate_component)
-        except Unsupported as e:
-            raise Unsupported([f"pid {thread.tid}: {b}" for b in e.blockers]) from e
-        threads.dump_rseq(thread.core, thread.area)
+        thread.areas = ctx.arch.areas(tracee)
+        thread.extended = tracee.extended(ctx.arch.EXTENDED_SET)
         thread.status = proc.status(thread.tid)
         filters.collect(pid, thread.core.thread_core, tracee, thread.status)
     if graft is None or not graft.fits(task.vmas):
@@ -178,9 +176,8 @@ def collect(
     # after all visits: what expired or arrived meanwhile is queued now
     for thread, tracee, (own, shared) in zip(live, task.task.tracees, stops, strict=True):
         tracee.directed = len(own)
-        signals.dump_pending(thread.core, tracee, thread.mask, own, shared)
-    if task.task.leader_gone:
-        _dump_dead_leader(task, live[0], task.task.first)
+        is_first = thread is live[0]
+        thread.queues = signals.queued(tracee, False, own), signals.queued(tracee, True, shared) if is_first else []
     identity.dump(core, view, task.stat)
     core.tc.task_state = STOPPED if task.task.stop else ALIVE
     if task.task.stop:
@@ -188,7 +185,7 @@ def collect(
     limits.dump(core, view)
 
 
-def _dump_dead_leader(task: Collected, thread: CollectedThread, tracee: Tracee) -> None:
+def _dump_dead_leader(task: Collected, thread: CollectedThread) -> None:
     """The leader has ended: its core_entry holds what belongs to the process, and how it ended."""
     core = task.core
     core.mtype = thread.core.mtype
@@ -197,8 +194,9 @@ def _dump_dead_leader(task: Collected, thread: CollectedThread, tracee: Tracee) 
     core.thread_core.ClearField("signals_p")
     core.thread_core.ClearField("rseq_entry")
     core.thread_info.clear_tid_addr = 0
+    core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
     core.tc.leader_exit_code = task.stat[52]
-    signals.dump_shared(core, tracee, thread.mask)
+    signals.dump_shared(core, thread.mask, thread.queues[1])
 
 
 def _visit(ctx: Context, task: Collected, live: list[CollectedThread], interview: Interview, graft: Graft) -> None:
@@ -255,6 +253,13 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
     live = task.live
     for thread in live:
         answers: Answers = thread.answers
+        ctx.arch.dump_areas(thread.core, thread.areas)
+        try:
+            ctx.arch.dump_registers(thread.core, thread.regs, thread.extended, ctx.xstate)
+        except Unsupported as e:
+            raise Unsupported([f"pid {thread.tid}: {b}" for b in e.blockers]) from e
+        threads.dump_rseq(thread.core, thread.area)
+        signals.dump_pending(thread.core, thread.mask, *thread.queues)
         asked = interview.asked_first if thread is live[0] else interview.asked_thread
         status = thread.status
         signals.dump_thread(thread.core, answers, asked[signals])
@@ -264,22 +269,12 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
         identity.dump_thread_answers(thread.core, answers, asked[identity])
     first = live[0].answers
     if task.task.leader_gone:
-        for field in ("creds", "comm", "cg_set"):
-            _copy(core.thread_core, live[0].core.thread_core, field)
-        core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
+        _dump_dead_leader(task, live[0])
     signals.dump(core, first, interview.asked[signals])
     timers.dump(core, first, interview.asked[timers])
     if task.listed:
         timers.dump_listed(core, *task.listed)
     identity.dump_answers(core, task.mm, first, interview.asked[identity])
-
-
-def _copy(to: Any, source: Any, field: str) -> None:
-    value = getattr(source, field)
-    if hasattr(value, "CopyFrom"):
-        getattr(to, field).CopyFrom(value)
-    else:
-        setattr(to, field, value)
 
 
 def collect_memory(ctx: Context, task: Collected, interview: Interview, files: FileTable) -> None:

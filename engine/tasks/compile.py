@@ -8,7 +8,6 @@ from bisect import bisect_right
 
 from engine.context import Context
 from engine.errors import BadImage
-from engine.files.fd import FD_CLOEXEC, O_CLOEXEC
 from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
@@ -22,6 +21,7 @@ from engine.plan.program import Arena, Program, Ref, free_hole
 from engine.tasks import births, creds, identity, limits, sched, signals, threads, timers
 from engine.tasks.births import ORPHAN, OUTER, SIBLING, Node
 from engine.tasks.images import STOPPED, TaskImages, TreeImages
+from engine.tasks.descriptors import Descriptors
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_F_SETFD = 2
 _ALL_FDS = 0xFFFFFFFF
 _EXE = 1  # the lowest free descriptor while a task's memory is made: only the opener's pidfd is open
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
@@ -114,6 +113,7 @@ class Compiler:
         self.plan = Plan(self.arena)
         self.tasks = tree.by_pid()
         self.shared = Shared(self.arena, tree)
+        self.descriptors = Descriptors(self.arena, tree, opener, coordinator)
         self.groups = self.arena.reserve(4)  # process groups that are there for others to join
         self.joined = self.arena.reserve(4)
         self.stage = self.arena.reserve(4)  # orphans come to one subreaper after the other
@@ -123,7 +123,9 @@ class Compiler:
         self.counts = [self.arena.reserve(4) for _ in self.adopters]
         own = proc.status(os.getpid())
         self.ignored = int(own["SigIgn"], 16)
-        self.bounding = int(own["CapBnd"], 16)
+        self.creds = creds.Inherited(ctx.schema.message)
+        self.limits = limits.own()
+        self.personality = int(proc.read_text("/proc/self/personality"), 16)
         self.inherited = sched.Inherited()
         self.warn: Callable[[str], None] = ctx.log.warn
 
@@ -221,6 +223,8 @@ class Compiler:
 
     def _die(self, node: Node, program: Program) -> None:
         """A zombie, or a helper: it ends when nobody needs it any more, by its signal or with its status."""
+        if not node.helper:
+            self.descriptors.here(program)
         program.wait(self.joined, self.joiners)
         code = 0
         if not node.helper:
@@ -228,7 +232,7 @@ class Compiler:
             code = core.tc.exit_code
             identity.plan_name(program, core.tc.comm)
             if core.HasField("thread_core"):  # CRIU does not keep whose child it was
-                creds.plan(program, core, self.bounding)
+                creds.plan(program, core, self.creds)
         if sig := code & 0x7F:
             program.sys("prlimit64", 0, 4, self.arena.put(bytes(16)), 0, note="no core dump")
             program.sys("rt_sigprocmask", _SIG_UNBLOCK, self.arena.put((1 << sig - 1).to_bytes(8, "little")), 0, 8)
@@ -248,29 +252,32 @@ class Compiler:
         if self._owns("fs", node):
             self._fs(program, task, pidfd)
         if self._owns("files", node):
-            self._fds(program, task, pidfd)
+            self.descriptors.fill(program, task, pidfd)
         else:
             program.sys("close", pidfd)
             program.add(self.shared.files[node.ids["files"]][0], 1)
         self._met(task, program)
-        self._kids(node, program)
         ready, settled = (self.arena.reserve(4), self.arena.reserve(4)) if task.threads else (0, 0)
         runners = self.plan.runners[task.pid] = []
         for i, (tid, other) in enumerate(task.threads):
             runners.append(self._thread(task, tid, other, program, (ready, settled), guard, i + 1))
+        self.descriptors.here(program)
+        if self._owns("files", node):
+            self.descriptors.fill_late(program, task)
+        self._kids(node, program)
         if self._owns("sighand", node):
             signals.plan_actions(program, core, self.ignored)
         if ready:
             program.add(ready, 1)
         timers.plan(program, core, [other for _, other in task.threads])
-        self.plan.limits.append((program, limits.plan(program, core)))
-        identity.plan(program, core, task.mm)
+        self.plan.limits.append((program, limits.plan(program, core, self.limits)))
+        identity.plan(program, core, task.mm, self.personality)
         runner = Runner(task.pid, task.pid, core, program, self.arena.reserve(16))
         self._own(program, task, core, guard, 0)
         program.wait(settled, len(task.threads))
         identity.plan_last(program, core, task.mm)
         signals.plan_pending(program, core, core, task.pid, task.pid)
-        limits.plan_last(program, core)
+        limits.plan_last(program, core, self.limits)
         if task.leader_gone:
             program.sys("exit", core.tc.leader_exit_code >> 8, note="the leader ended before the others")
         elif core.tc.task_state == STOPPED:
@@ -347,7 +354,7 @@ class Compiler:
         stack = self.arena.stack() - abi.STACK_SIZE
         args = _CLONE_ARGS.pack(_CLONE_THREAD, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, word, 1, 0)
         leader.spawn(self.arena.put(args), len(args), program, f"tid {tid}")
-        identity.plan_thread(program, core, task.core)
+        identity.plan_thread(program, core, task.core, self.personality)
         self._own(program, task, core, guard, index)
         ready, settled = words
         program.add(settled, 1)
@@ -367,10 +374,11 @@ class Compiler:
             program.wait(guard.held, 1)
             if task.seccomp and task.seccomp.needed:
                 task.seccomp.plan(program, index, self._seccomp_word(guard))
-        creds.plan(program, core, self.bounding)
+        creds.plan(program, core, self.creds)
         if not (task.leader_gone and index == 0):
             threads.plan(program, core)
-        program.sys("prctl", pr.PR_SET_PDEATHSIG, core.thread_core.pdeath_sig, 0, 0, 0)
+        if core.thread_core.pdeath_sig or program is self.plan.root:  # the seed dies with the engine
+            program.sys("prctl", pr.PR_SET_PDEATHSIG, core.thread_core.pdeath_sig, 0, 0, 0)
 
     def _seccomp_word(self, guard: Guard) -> int:
         return guard.held + 4
@@ -432,39 +440,6 @@ class Compiler:
         program.sys("fchdir", cwd)
         program.sys("close", cwd)
         program.sys("umask", task.fs.umask)
-
-    def _fds(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
-        """The descriptor table: every number with the right description and close-on-exec.
-
-        pidfd_getfd takes the lowest free number, which is known here: the table is filled from below, and the pidfd
-        sits above all of it.
-        """
-        opener = self.opener
-        wanted = sorted(task.fdinfo, key=lambda e: int(e.fd))
-        high = max((e.fd for e in wanted), default=-1) + 1
-        if high > 0:
-            program.sys("dup3", pidfd, high, O_CLOEXEC, note="the opener, out of the way")
-            program.sys("close", pidfd)
-        source: Ref | int = high if high > 0 else pidfd
-        have: dict[int, int] = {}
-        lowest = 0
-        for entry in wanted:
-            cloexec = O_CLOEXEC if entry.flags & FD_CLOEXEC else 0
-            if entry.id in have:
-                program.sys("dup3", have[entry.id], entry.fd, cloexec)
-            else:
-                note = f"fd {entry.fd}: {opener.name(entry.id)}"
-                got = program.sys("pidfd_getfd", source, opener.file(entry.id), 0, note=note)
-                if lowest == entry.fd:
-                    if not cloexec:
-                        program.sys("fcntl", got, _F_SETFD, 0)
-                else:
-                    program.sys("dup3", got, entry.fd, cloexec)
-                    program.sys("close", got)
-                have[entry.id] = entry.fd
-            if lowest == entry.fd:
-                lowest += 1
-        program.sys("close", source)
 
 
 def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int]]:

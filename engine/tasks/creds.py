@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
+from engine.kernel import proc, process
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program, Ref
 from engine.tasks.questions import Answers, Questions
@@ -21,7 +23,7 @@ def ask_thread(q: Questions) -> Ref:
     return q.ask("prctl", pr.PR_GET_SECUREBITS)
 
 
-def dump_ids(core: Any, status: dict[str, str]) -> None:
+def dump_ids(core: Any, status: proc.Status) -> None:
     """Fill core_entry.thread_core.creds from /proc/PID/status, all but the secure bits."""
     core.thread_core.creds.secbits = 0
     creds = core.thread_core.creds
@@ -41,7 +43,7 @@ def dump_ids(core: Any, status: dict[str, str]) -> None:
         creds.no_new_privs = 1
 
 
-def dump_thread(core: Any, q: Answers, securebits: Ref, status: dict[str, str]) -> None:
+def dump_thread(core: Any, q: Answers, securebits: Ref, status: proc.Status) -> None:
     """Fill core_entry.thread_core.creds."""
     dump_ids(core, status)
     core.thread_core.creds.secbits = q.result(securebits)
@@ -51,12 +53,30 @@ def _set(words: Any) -> int:
     return sum(word << 32 * i for i, word in enumerate(words))
 
 
-def plan(program: Program, core: Any, own_bounding: int) -> None:
-    """Become who the task was; the capabilities that this takes are given up last.
+class Inherited:
+    """What every task begins with: the engine's own credentials, as fork(2) and execve(2) pass them on."""
 
-    `own_bounding` is the engine's bounding set: only what is in it has to be dropped.
-    """
+    __slots__ = ("_entry", "bounding")
+
+    def __init__(self, message: Any) -> None:
+        status = proc.status(os.getpid())
+        core = message("core_entry")(mtype=0)
+        dump_ids(core, status)
+        self._entry = core.thread_core.creds
+        self._entry.secbits = process.securebits()
+        self.bounding = int(status["CapBnd"], 16)
+
+    def is_all(self, creds: Any) -> bool:
+        """Is there nothing to change?"""
+        return bool(creds == self._entry)
+
+
+def plan(program: Program, core: Any, inherited: Inherited) -> None:
+    """Become who the task was; the capabilities that this takes are given up last."""
     creds = core.thread_core.creds
+    if inherited.is_all(creds):
+        return
+    own_bounding = inherited.bounding
     arena = program.arena
     inh, prm, eff = _set(creds.cap_inh), _set(creds.cap_prm), _set(creds.cap_eff)
     bnd, amb = _set(creds.cap_bnd), _set(creds.cap_amb)

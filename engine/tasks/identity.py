@@ -105,7 +105,7 @@ def _number(pid: int, name: str, otherwise: int) -> int:
         return otherwise  # a kernel built without it
 
 
-def plan(program: Program, core: Any, mm: Any) -> None:
+def plan(program: Program, core: Any, mm: Any, personality: int) -> None:
     """The attributes that credentials do not touch."""
     tc, arena = core.tc, program.arena
     if tc.child_subreaper:
@@ -123,12 +123,16 @@ def plan(program: Program, core: Any, mm: Any) -> None:
         fd = program.sys("openat", _AT_FDCWD, arena.text("/proc/self/loginuid"), os.O_WRONLY)
         program.sys("write", fd, arena.put(value), len(value), note=f"login uid {tc.loginuid}")
         program.sys("close", fd)
-    plan_thread(program, core, core)
+    plan_thread(program, core, core, personality)
 
 
-def plan_thread(program: Program, core: Any, leader: Any) -> None:
-    """What every thread has of its own: name and, of which images know one for all of them, personality."""
-    program.sys("personality", leader.tc.personality)
+def plan_thread(program: Program, core: Any, leader: Any, personality: int) -> None:
+    """What every thread has of its own: name and, of which images know one for all of them, personality.
+
+    `personality` is the engine's, which all begin with.
+    """
+    if leader.tc.personality != personality:
+        program.sys("personality", leader.tc.personality)
     plan_name(program, core.thread_core.comm if core.thread_core.HasField("comm") else leader.tc.comm)
 
 

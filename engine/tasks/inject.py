@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from engine.errors import Bug, KernelError
 from engine.kernel import memory, proc, process
-from engine.kernel.ptrace import Tracee
+from engine.kernel.ptrace import Tracee, Visit
 from engine.plan import abi
 from engine.plan.program import Arena, Program, status
 
@@ -92,7 +92,7 @@ def _can_hold(vma: proc.Vma) -> bool:
 class Parasite:
     """A task that runs programs of ours. `memory` is the arena as the engine sees it."""
 
-    __slots__ = ("_arch", "_graft", "_mem", "arena", "memory", "tracee")
+    __slots__ = ("_arch", "_graft", "_mem", "_visits", "arena", "memory", "tracee")
 
     def __init__(self, arch: ModuleType, tracee: Tracee, graft: Graft, mem: int, view: mmap.mmap) -> None:
         self._arch = arch
@@ -101,6 +101,7 @@ class Parasite:
         self.arena = graft.what.arena
         self.memory = view
         self.tracee = tracee
+        self._visits: Visit | None = None
 
     def run(self) -> None:
         """Let the first thread run its program until it parks; KernelError names the operation that failed."""
@@ -126,34 +127,33 @@ class Parasite:
         Wherever the engine dies in here, the thread finds home: it is first sent to the graft's way out, and the first
         thread keeps the arena until it is there.
         """
-        graft, program = self._graft, self._graft.what.other
-        data = graft.at("graft_data")
-        entry = data + abi.GRAFT.offset["thread_entry"]
-        inside = self.arena.offset(graft.what.inside)
+        graft = self._graft
+        what, program = graft.what, graft.what.other
         home = _home(self._arch, regs, mask, graft.at("graft_thread_tail"))
-        os.pwrite(self._mem, home, data + abi.GRAFT.size + len(home))
-        start = self.arena.offset(program.address)
-        self.memory[start : start + abi.PROG.size] = graft.what.image[start : start + abi.PROG.size]
-        struct.pack_into("<Q", self.memory, start + abi.PROG.offset["orphan"], graft.at("graft_thread_leave"))
-        there = bytearray(regs)
-        try:
-            self._arch.put(there, ip=graft.at("graft_thread"), orig_ax=-1)
-            tracee.set_general(there)
-            tracee.block_all()
-            struct.pack_into("<Q", self.memory, inside, 1)
-            os.pwrite(self._mem, self.arena.entry.to_bytes(8, "little"), entry)
-            tracee.cont()
-            self._wait(tracee, program)
-        finally:
-            if not _is_stopped(tracee):
-                tracee.interrupt()
-                tracee.wait_event_stop()
-            self._arch.put(there, ip=graft.at("graft_thread_leave"), orig_ax=-1)
-            tracee.set_general(there)
-            struct.pack_into("<Q", self.memory, inside, 0)
-            os.pwrite(self._mem, bytes(8), entry)
-            tracee.set_sigmask(mask)
-            tracee.set_general(regs)
+        if self._visits is None:
+            start = self.arena.offset(program.address)
+            prog = bytearray(what.image[start : start + abi.PROG.size])
+            struct.pack_into("<Q", prog, abi.PROG.offset["orphan"], graft.at("graft_thread_leave"))
+            data = graft.at("graft_data")
+            self._visits = Visit(
+                self._mem,
+                self.memory,
+                bytes(prog),
+                {
+                    "prog": start,
+                    "state": start + abi.PROG.offset["state"],
+                    "inside": self.arena.offset(what.inside),
+                },
+                {"home": data + abi.GRAFT.size + len(home), "entry": data + abi.GRAFT.offset["thread_entry"]},
+                self.arena.entry,
+            )
+        there, leave = bytearray(regs), bytearray(regs)
+        self._arch.put(there, ip=graft.at("graft_thread"), orig_ax=-1)
+        self._arch.put(leave, ip=graft.at("graft_thread_leave"), orig_ax=-1)
+        self._visits.make(tracee, home, there, leave, regs, mask)
+        state, pc, error = status(self.memory, self.arena, program)
+        if state == abi.STATE_FAILED:
+            raise KernelError(program.failure(pc, error), -error)
 
 
 def _home(arch: ModuleType, regs: bytes | bytearray, mask: int, tail: int) -> bytes:
@@ -229,7 +229,7 @@ def _view(pid: int, arena: Arena, what: Questionnaire) -> Iterator[mmap.mmap]:
 def _unmap(arch: ModuleType, tracee: Tracee, graft: Graft) -> None:
     """Stop the first thread wherever it is in our code, and let it unmap the arena with the graft's system call."""
     arena, size = graft.what.arena, graft.what.size
-    if not _is_stopped(tracee):
+    if tracee.running:
         tracee.interrupt()
         tracee.wait_event_stop()
     leave = tracee.general()
@@ -240,7 +240,3 @@ def _unmap(arch: ModuleType, tracee: Tracee, graft: Graft) -> None:
     left = arch.syscall_result(tracee.general())
     if left != 0:
         raise Bug(f"munmap({arena.base:#x}, {size}) in task {tracee.pid}: errno {-left}")
-
-
-def _is_stopped(tracee: Tracee) -> bool:
-    return proc.Stat(tracee.pid).state == "t"

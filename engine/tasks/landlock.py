@@ -16,6 +16,7 @@ from engine.kernel import landlock as kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from engine.kernel import proc
     from engine.plan.program import Ref
     from engine.tasks.questions import Answers, Questions
 
@@ -48,18 +49,18 @@ class Probes:
         """All of them, in the order of `add`."""
         return list(self._pids.values())
 
-    def add(self, status: dict[str, str]) -> None:
+    def add(self, status: proc.Status) -> None:
         """See to it that there is one for the thread with this /proc/TID/status. KernelError: none can be started."""
         ids = _ids(status)
         if self._present and ids not in self._pids:
             self._pids[ids] = kernel.start_bystander(*ids) if ids else os.getpid()
 
-    def suits(self, status: dict[str, str]) -> bool:
+    def suits(self, status: proc.Status) -> bool:
         """Is there one that only Landlock can hide from this thread? There need not be any without Landlock."""
         return not self._present or _ids(status) in self._pids
 
 
-def _ids(status: dict[str, str]) -> tuple[int, int] | None:
+def _ids(status: proc.Status) -> tuple[int, int] | None:
     """The kernel compares the real ids of who looks with all of the other's, unless it is capable."""
     if int(status["CapEff"], 16) & _CAP_SYS_PTRACE:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 from engine.kernel import proc
@@ -41,11 +42,16 @@ def dump(core: Any, pid: int) -> None:
 _SIGPENDING = 11
 
 
-def plan(program: Program, core: Any) -> list[tuple[str, Ref]]:
-    """Set every limit. Raising a hard one needs CAP_SYS_RESOURCE: the caller looks at the results and says so."""
+def own() -> list[tuple[int, int]]:
+    """The engine's own limits now, which every task begins with; in the order of RLIMIT_*."""
+    return proc.limits(os.getpid())
+
+
+def plan(program: Program, core: Any, inherited: list[tuple[int, int]]) -> list[tuple[str, Ref]]:
+    """Set every limit that differs. Raising a hard one needs CAP_SYS_RESOURCE: the caller looks at the results."""
     out = []
     for i, limit in enumerate(core.tc.rlimits.rlimits):
-        if i == _SIGPENDING:
+        if i == _SIGPENDING or (limit.cur, limit.max) == inherited[i]:
             continue
         raw = program.arena.put(_RLIMIT.pack(limit.cur, limit.max))
         name = f"RLIMIT_{NAMES[i] if i < len(NAMES) else i} to {limit.cur}, at most {limit.max}"
@@ -53,9 +59,11 @@ def plan(program: Program, core: Any) -> list[tuple[str, Ref]]:
     return out
 
 
-def plan_last(program: Program, core: Any) -> None:
+def plan_last(program: Program, core: Any, inherited: list[tuple[int, int]]) -> None:
     """RLIMIT_SIGPENDING: what is pending is queued as the task's own user, before there is room for no more."""
     if len(core.tc.rlimits.rlimits) > _SIGPENDING:
         limit = core.tc.rlimits.rlimits[_SIGPENDING]
+        if (limit.cur, limit.max) == inherited[_SIGPENDING]:
+            return
         raw = program.arena.put(_RLIMIT.pack(limit.cur, limit.max))
         program.ask("prlimit64", 0, _SIGPENDING, raw, 0, note=f"RLIMIT_SIGPENDING to {limit.cur}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from engine.kernel import proc
     from engine.plan.program import Program
 
     Filter = tuple[bytes, int]  # code, flags
@@ -50,7 +51,7 @@ class Filters:
         self._processes: dict[int, list[tuple[Any, int, Chain]]] = {}
         self._stored: dict[Chain, int] = {}
 
-    def collect(self, pid: int, thread_core: Any, tracee: Tracee, status: dict[str, str]) -> None:
+    def collect(self, pid: int, thread_core: Any, tracee: Tracee, status: proc.Status) -> None:
         """Read a frozen thread of process `pid`; the leader comes first, threads without seccomp come too.
 
         `status` is its /proc/TID/status. Raises Unsupported for a filter that asks a listener, KernelError for one that

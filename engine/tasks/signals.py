@@ -59,30 +59,32 @@ def stops(tracee: Tracee) -> tuple[list[bytes], list[bytes]]:
     return own, shared
 
 
-def dump_pending(core: Any, tracee: Tracee, mask: int, own: list[bytes], shared: list[bytes]) -> None:
-    """The blocked and pending signals of a thread, and of its process where the core_entry is the leader's.
+def queued(tracee: Tracee, shared: bool, lost: list[bytes]) -> list[bytes]:
+    """What is queued for a thread, or its process, oldest first; `lost` is what has left the queue since."""
+    have = tracee.pending(shared)
+    return [*(info for info in lost if info not in have), *have]
 
-    `own` and `shared` are what the queues have lost since: SIGSTOP.
-    """
+
+def dump_pending(core: Any, mask: int, own: list[bytes], shared: list[bytes]) -> None:
+    """The blocked and pending signals of a thread, and of its process where the core_entry is the leader's."""
     if core.HasField("tc"):
         core.tc.blk_sigset = mask
-        _dump_queue(core.tc.signals_s, tracee, True, shared)
+        _dump_queue(core.tc.signals_s, shared)
     else:
         core.thread_core.blk_sigset = mask
-    _dump_queue(core.thread_core.signals_p, tracee, False, own)
+    _dump_queue(core.thread_core.signals_p, own)
 
 
-def dump_shared(core: Any, tracee: Tracee, mask: int) -> None:
-    """The pending signals of a process whose leader has ended; `tracee` is another of its threads."""
+def dump_shared(core: Any, mask: int, shared: list[bytes]) -> None:
+    """The same for a process whose leader has ended."""
     core.tc.blk_sigset = mask
     core.thread_core.signals_p.SetInParent()
-    _dump_queue(core.tc.signals_s, tracee, True, [])
+    _dump_queue(core.tc.signals_s, shared)
 
 
-def _dump_queue(queue: Any, tracee: Tracee, shared: bool, lost: list[bytes]) -> None:
+def _dump_queue(queue: Any, infos: list[bytes]) -> None:
     queue.SetInParent()
-    have = tracee.pending(shared)
-    for info in (*(info for info in lost if info not in have), *have):
+    for info in infos:
         queue.signals.add(siginfo=info)
 
 

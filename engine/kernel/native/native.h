@@ -11,6 +11,7 @@ int zd_keeper_arm(void *arena, unsigned node, unsigned word);
 int zd_keeper_disarm(void);
 int zd_futex_wait(void *word, unsigned seen, long long timeout);
 int zd_futex_wake(void *word);
+int zd_securebits(void);
 int zd_tgkill(int pid, int tid, int sig);
 int zd_subreaper(int on);
 int zd_task_scan(int pid, int *tids, unsigned max_tids, int *kids, unsigned max_kids, unsigned *nkids);
@@ -54,3 +55,29 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 		   unsigned max, struct zd_pages *stats);
 long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats);
+
+/* visit.c */
+struct zd_visit {
+	int tid;
+	int mem;
+	void *view;
+	const void *home;
+	const void *prog;
+	const void *there;
+	const void *leave;
+	const void *regs;
+	unsigned long home_at;
+	unsigned long entry_at;
+	unsigned long entry;
+	unsigned long long mask;
+	long long timeout;
+	unsigned home_size;
+	unsigned prog_at;
+	unsigned prog_size;
+	unsigned regs_size;
+	unsigned inside_at;
+	unsigned state_at;
+	int nkept;
+	int kept[8];
+};
+long zd_visit(struct zd_visit *v);

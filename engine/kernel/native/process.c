@@ -307,6 +307,11 @@ int zd_kcmp_ids(const int *pids, unsigned count, int type, unsigned *ids)
 	return r < 0 ? r : (int)known;
 }
 
+int zd_securebits(void)
+{
+	return answer(prctl(PR_GET_SECUREBITS));
+}
+
 int zd_tgkill(int pid, int tid, int sig)
 {
 	return answer(syscall(SYS_tgkill, pid, tid, sig));
