@@ -40,6 +40,7 @@ def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, lis
     own = proc.namespaces("self")
     blockers: list[str] = []
     seen: dict[int, Seen] = {}
+    survey = table.Survey()
     todo = [root]
     while todo:
         pid = todo.pop()
@@ -51,19 +52,20 @@ def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, lis
                 continue
             todo += reversed(task.kids)
             if task.view:
-                blockers += _task(ctx, task, own, probes)
+                blockers += _task(ctx, task, own, probes, survey)
     for task in seen.values():
         if task.view:
             with suppress(FileNotFoundError, ProcessLookupError):
                 found = timers.blockers(timers.listed(task.view), task.tids, seen)
                 blockers += [f"pid {task.pid}: {b}" for b in found]
+    blockers += survey.blockers({tid for task in seen.values() for tid in (task.pid, *task.tids)})
     blockers += _sessions(ctx, seen, root)
     if blockers:
         raise Unsupported(blockers)
     return {task.view: task.vmas for task in seen.values() if task.vmas}
 
 
-def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes) -> list[str]:
+def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes, survey: table.Survey) -> list[str]:
     """What of one live process cannot be dumped."""
     pid, view = task.pid, task.view
     out = []
@@ -90,12 +92,12 @@ def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes
             with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
                 probes.add(status if tid == view else proc.status(tid))
     if its.get("mnt") == own.get("mnt"):
-        out += table.blockers(view)
+        out += table.blockers(view, survey)
         out += table.mapped_blockers(view, task.vmas)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]
 
 
-def _room(status: dict[str, str], limit: int) -> list[str]:
+def _room(status: proc.Status, limit: int) -> list[str]:
     """The parasite takes some address space, for which RLIMIT_AS has to leave room."""
     size = int(status["VmSize"].split()[0]) * 1024
     if size + _ARENA <= limit:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from engine.errors import Unsupported
-from engine.files import regular, signalfd
+from engine.files import pipe, regular, signalfd
 from engine.files.fd import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-KINDS = (regular, signalfd)
+KINDS = (regular, pipe, signalfd)
 
 
 def kind_of(d: Descriptor) -> ModuleType:

@@ -7,7 +7,7 @@ import stat
 import struct
 
 from engine.errors import BadImage, EngineError, Unsupported
-from engine.files import ghost
+from engine.files import ghost, procfs
 from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.images.schema import set_text, text
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
-_ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
-_UNSUPPORTED_FS = ("/proc/", "/sys/")
 
 
 def is_kind(d: Descriptor) -> bool:
@@ -33,14 +32,17 @@ def is_kind(d: Descriptor) -> bool:
         return False
     if "lock" in d.info:
         raise Unsupported([f"{d}: file locks are not supported yet; release the lock before the dump"])
-    check_path(d.path, d.link, str(d))
+    if procfs.task_of(d.link):
+        procfs.check(d)
+    else:
+        check_path(d.path, d.link, str(d))
     return True
 
 
 def check_path(where: str, name: str, what: str) -> None:
     """Does the name lead to the file that the proc link `where` leads to? Unsupported if not."""
-    if name.startswith(_UNSUPPORTED_FS):
-        raise Unsupported([f"{what}: {name}: files of procfs and sysfs are not supported yet"])
+    if procfs.task_of(name):
+        raise Unsupported([f"{what}: {name}: what procfs has of a task is only supported for open files yet"])
     there = os.stat(where)
     if ghost.is_ghost(name, there):
         ghost.check(name, there, what)
@@ -79,7 +81,8 @@ def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_r
     # what is only written, a log say, may have grown by the time of the restore
     if stat.S_ISREG(st.st_mode) and flags & os.O_ACCMODE != os.O_WRONLY:
         reg.size = st.st_size
-        reg.build_id.extend(_build_id(where))
+        if not procfs.is_pseudo(name):
+            reg.build_id.extend(_build_id(where))
 
 
 def _build_id(path: str) -> list[int]:
@@ -130,7 +133,7 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     path = text(reg.name)
     try:
         name = path if ghost_fd < 0 else f"/proc/self/fd/{ghost_fd}"
-        fd = os.open(name, (reg.flags if flags is None else flags) & ~_ONCE | O_CLOEXEC)
+        fd = os.open(name, (reg.flags if flags is None else flags) & ~ONCE | O_CLOEXEC)
     except OSError as e:
         raise EngineError(f"cannot open {path} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:
@@ -154,6 +157,8 @@ def _validate(reg: Any, path: str, fd: int, rwx_check: bool) -> None:
         raise EngineError(
             f"{path}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
         )
+    if procfs.is_pseudo(path):
+        return
     if reg.HasField("size") and stat.S_ISREG(st.st_mode) and st.st_size != reg.size:
         raise EngineError(
             f"{path} has {st.st_size} bytes, but had {reg.size} when it was dumped; put the old file back"

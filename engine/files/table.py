@@ -10,25 +10,50 @@ import os
 import stat
 
 from engine.errors import Unsupported
-from engine.files import ghost, kinds, regular
+from engine.files import ghost, kinds, pipe, procfs, regular
 from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.kernel import proc
 from engine.kernel.process import KCMP_FILE, kcmp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
+
+    from engine.images.files import Images
+
+
+class Survey:
+    """What can be said only when the descriptors of all tasks are known."""
+
+    __slots__ = ("_of_tasks", "pipes")
+
+    def __init__(self) -> None:
+        self.pipes = pipe.Ends()
+        self._of_tasks: list[Descriptor] = []
+
+    def add(self, kind: ModuleType, d: Descriptor) -> None:
+        """One more descriptor."""
+        if kind is pipe:
+            self.pipes.add(d)
+        elif procfs.task_of(d.link):
+            self._of_tasks.append(d)
+
+    def blockers(self, pids: set[int]) -> list[str]:
+        """What leads out of the tree, one line each; `pids` are those of all its threads."""
+        return [why for d in self._of_tasks if (why := procfs.outside(d, pids))] + self.pipes.blockers(pids)
 
 
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message")
+    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message", "survey")
 
     def __init__(self, message: Any) -> None:
         self.message = message  # the schema's accessor
         self.entries: list[Any] = []
         self.ghosts = ghost.Ghosts(message)
+        self.survey = Survey()
         self._paths: dict[tuple[str, int, int], int] = {}
         self._mapped: dict[tuple[str, str, int], int] = {}
         self._open: dict[tuple[object, ...], list[tuple[Descriptor, int]]] = {}
@@ -52,11 +77,22 @@ class FileTable:
                 return ident, self.entries[ident - 1].type
             low, high = (low, middle) if order == 1 else (middle + 1, high)
         entry = self._new()
-        kinds.kind_of(d).dump(entry, d)
+        kind = kinds.kind_of(d)
+        kind.dump(entry, d)
+        self.survey.add(kind, d)
         if ghost.is_ghost(d.link, d.stat):
             self.ghosts.add(entry.id, d.path, d.stat)
         same.insert(low, (d, entry.id))
         return entry.id, entry.type
+
+    def settle(self, images: Images, pids: set[int]) -> None:
+        """The descriptors of all tasks are known: Unsupported for what leads out of the tree; contents are written.
+
+        While the tree is frozen. `pids` are those of all its threads.
+        """
+        if blockers := self.survey.blockers(pids):
+            raise Unsupported(blockers)
+        self.survey.pipes.write(images, self.message)
 
     def path(self, pid: int, link: str) -> int:
         """The id of a file that /proc/PID/`link` names: exe, cwd, root or a mapping of map_files."""
@@ -107,13 +143,13 @@ def mapped_blockers(pid: int, vmas: list[proc.Vma]) -> list[str]:
     return out
 
 
-def blockers(pid: int) -> list[str]:
-    """What among a task's descriptors cannot be dumped, one line each."""
+def blockers(pid: int, survey: Survey) -> list[str]:
+    """What among a task's descriptors cannot be dumped, one line each; `survey` gets the others."""
     out = []
     for fd in proc.fds(pid):
         d = Descriptor(pid, fd)
         try:
-            kinds.kind_of(d)
+            survey.add(kinds.kind_of(d), d)
         except Unsupported as e:
             out += e.blockers
     for link in ("cwd", "root", "exe"):

@@ -20,8 +20,8 @@ from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, free_hole
 from engine.tasks import births, creds, identity, limits, sched, signals, threads, timers
 from engine.tasks.births import ORPHAN, OUTER, SIBLING, Node
-from engine.tasks.images import STOPPED, TaskImages, TreeImages
 from engine.tasks.descriptors import Descriptors
+from engine.tasks.images import STOPPED, TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from engine.errors import BadImage
-from engine.files import ghost, kinds
+from engine.errors import BadImage, Unsupported
+from engine.files import ghost, kinds, pipe
 from engine.images.files import Images
 from engine.images.schema import text
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_PROCFS = 2  # remap_type
+
+
 class Opener:
     """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
 
-    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_rwx_check")
+    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_pipes", "_rwx_check")
 
     def __init__(
         self, images: Images, files: dict[int, Any], remaps: list[Any], rwx_check: bool = True, dry: bool = False
@@ -26,6 +29,12 @@ class Opener:
         self._images = images
         self._rwx_check = rwx_check
         self._ghosts = {r.orig_id: r.remap_id for r in remaps}
+        for remap in remaps:
+            if remap.remap_type == _PROCFS:
+                raise Unsupported(
+                    [f"file {remap.orig_id:#x} of files.img: is of a task that had ended: not supported yet"]
+                )
+        self._pipes = pipe.Pipes(images, files)
         self._files = files
         self._dry = dry
         self._fds: dict[object, int] = {}
@@ -43,8 +52,21 @@ class Opener:
             kind = kinds.by_type(entry.type)
             if kind is None:
                 raise BadImage("files.img", 0, f"file {ident:#x} has type {entry.type}")
-            self._fds[key] = -1 if self._dry else self._open(kind, entry, flags)
+            if kind is pipe and flags is not None:
+                raise BadImage("files.img", 0, f"file {ident:#x} is a pipe, and used like one with a path; dump again")
+            if self._dry:
+                self._fds[key] = -1
+            elif kind is pipe:
+                self._fds.update(((made, flags), fd) for made, fd in self._pipes.make(entry.pipe.pipe_id).items())
+            else:
+                self._fds[key] = self._open(kind, entry, flags)
         return self._fds[key]
+
+    def proc(self) -> int:
+        """A descriptor of the directory /proc."""
+        if "proc" not in self._fds:
+            self._fds["proc"] = -1 if self._dry else os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._fds["proc"]
 
     def _open(self, kind: ModuleType, entry: Any, flags: int | None) -> int:
         fd: int = kind.open_again(entry, "files.img", flags, self._ghost(entry), self._rwx_check)
