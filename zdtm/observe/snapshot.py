@@ -33,6 +33,7 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
     if "children" in ignore:  # the first that init has made, or the test itself
         tasks = tasks[: 2 if private_mounts else 1]
     sections: dict[str, tuple[str, ...]] = {}
+    nameless: dict[str, str] = {}
     for pid in tasks:
         name = f"task {inner_pid(pid)}"
         lasting = [pid] if "threads" in ignore else threads(pid)
@@ -43,7 +44,8 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
             view = live[0]
             sections[f"{name} identity"] = tuple(task.identity(view))
             sections[f"{name} state"] = tuple(task.state(view))
-            sections[f"{name} fds"] = tuple(fds.describe(view, mounts.points(view), "positions" not in ignore))
+            points = mounts.points(view)
+            sections[f"{name} fds"] = tuple(fds.describe(view, points, "positions" not in ignore, nameless))
             if "threads" not in ignore:
                 sections[f"{name} maps"] = tuple(maps.describe(view))
         if live and private_mounts:
