@@ -49,9 +49,11 @@ int main(int argc, char **argv)
 	int with_rest[2], empty[2], unread[2], alone[2];
 	struct sigaction act = {.sa_handler = handler};
 	char got[64];
+	uint32_t *ready;
 	pid_t pid;
 
 	test_init(argc, argv);
+	ready = test_shared(sizeof(*ready));
 	SYS(sigaction(SIGPIPE, &act, NULL));
 	SYS(pipe(with_rest));
 	SYS(pipe(empty));
@@ -66,10 +68,12 @@ int main(int argc, char **argv)
 	if (!pid) {
 		/* Of this one the child has the one end, the parent the other, until the child has ended. */
 		SYS(close(alone[1]));
+		test_post(ready);
 		for (;;)
 			pause();
 	}
 	SYS(close(alone[0]));
+	test_await(ready, 1);
 	test_daemon();
 	test_waitsig();
 	check_events(with_rest[0], POLLIN, POLLIN | POLLHUP);
