@@ -165,9 +165,11 @@ class Pipes:
                     out[entry.id] = first.pop(mode)
             for entry in self._ends[pipe_id]:
                 _set_flags(out[entry.id], entry)
-        except BaseException:
+        except BaseException as e:
             for fd in out.values():
                 os.close(fd)
+            if isinstance(e, OSError):
+                raise KernelError(f"making pipe {pipe_id:#x} of {_IMAGE}", e.errno or 0) from e
             raise
         finally:
             for fd in first.values():

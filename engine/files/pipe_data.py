@@ -200,8 +200,29 @@ class Contents:
         if not entry.parts:
             self._write(fd, entry, at, at + entry.bytes, 0)
         for part in entry.parts:
-            self._write(fd, entry, at, at + part.bytes, os.O_DIRECT if part.packet else 0)
+            if part.packet:
+                self._write(fd, entry, at, at + part.bytes, os.O_DIRECT)
+            else:
+                self._write_apart(fd, entry, at, at + part.bytes)
             at += part.bytes
+
+    def _write_apart(self, fd: int, entry: Any, at: int, end: int) -> None:
+        """By way of tee(2): a small packet would join what was written last, if there is room in its page."""
+        import fcntl
+
+        ends: list[int] = []
+        try:
+            reader, writer = _pipe(ends)
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
+            self._write(writer, entry, at, end, 0)
+            done = _tee(reader, fd)
+            if done != end - at:
+                raise self._too_much(entry, at, end - at - done)
+        except OSError as e:
+            raise KernelError(f"tee({end - at} bytes)", e.errno or 0, f"pipe {entry.pipe_id:#x}") from e
+        finally:
+            for made in ends:
+                os.close(made)
 
     def _write(self, fd: int, entry: Any, at: int, end: int, flags: int) -> None:
         import fcntl
@@ -214,9 +235,10 @@ class Contents:
             except OSError as e:
                 if e.errno != errno.EAGAIN:
                     raise KernelError(f"write({end - at} bytes)", e.errno or 0, f"pipe {entry.pipe_id:#x}") from e
-                raise BadImage(
-                    self._name, at, f"the last {end - at} bytes do not fit into pipe {entry.pipe_id:#x}; dump again"
-                ) from e
+                raise self._too_much(entry, at, end - at) from e
+
+    def _too_much(self, entry: Any, at: int, left: int) -> BadImage:
+        return BadImage(self._name, at, f"the last {left} bytes do not fit into pipe {entry.pipe_id:#x}; dump again")
 
     def _mapped(self) -> mmap.mmap:
         if self._view is None:
