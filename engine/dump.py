@@ -85,6 +85,7 @@ def _dump(
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
     for attempt in range(_FREEZES):
+        restart.settle(list(sleeps))
         state = Dump(ctx, images, mappings, probes)
         clock = Clock()
         with freeze.frozen(root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps) as tree:

@@ -366,7 +366,12 @@ def _let_go(world: World, stopped: bool) -> None:
                 process.tgkill(pid, runner.tid, SIGSTOP)
             for sig in tracee.signals:
                 os.kill(pid, sig)
-            tracee.detach()
+            try:
+                tracee.detach()
+            except KernelError as e:
+                if e.errno != errno.ESRCH or runner is runners[0]:
+                    raise
+                break  # the first that went on has ended the process already
 
 
 def _kill(world: World) -> None:

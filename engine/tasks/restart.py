@@ -36,6 +36,7 @@ _ENDLESS = (
     ("semop", -1, 0),
     ("semtimedop", 3, 0),
 )
+_SETTLE = 0.1  # seconds
 _SLACK_NS = 1_000_000  # a timer that ended just before the freeze is the task's too
 
 
@@ -53,9 +54,21 @@ def timers() -> Timers:
             monotonic = line == " clock 0:"
         elif monotonic and "hrtimer_wakeup" in line:
             address = line[line.index("<") : line.index(">")]
-            hard = next(lines).split("-", 1)[1].split(None, 1)[0]
-            out.add((address, int(hard)))
+            # when it was asked for; how much later the kernel may wake it changes each time that it is set
+            soft = next(lines).partition("-")[0].rpartition(" ")[2]
+            out.add((address, int(soft)))
     return out
+
+
+def settle(tids: list[int]) -> None:
+    """Wait, but not for long, until threads that were let go a moment ago sleep again: only then they have a timer."""
+    end = time.monotonic() + _SETTLE
+    for tid in tids:
+        try:
+            while proc.read_text(f"/proc/{tid}/syscall").startswith("running") and time.monotonic() < end:
+                time.sleep(0.0005)
+        except OSError:
+            continue  # ended, or not to be looked at: it will be found when it is frozen
 
 
 class Sleep:
@@ -64,7 +77,7 @@ class Sleep:
     `expiries` are those that may be its own: frozen again, in the same call, it has the same.
     """
 
-    __slots__ = ("_machine", "after", "before", "expiries", "looked", "name", "now", "tid")
+    __slots__ = ("_machine", "after", "before", "expiries", "looked", "name", "now", "read", "tid")
 
     def __init__(self, machine: Machine, tid: int) -> None:
         self._machine = machine
@@ -72,7 +85,7 @@ class Sleep:
         self.name = ""
         self.before: Timers = set()
         self.after: Timers = set()
-        self.now = 0
+        self.now = self.read = 0  # when it was frozen, and when the timers had been read after that
         self.looked = False
         self.expiries: set[int] = set()
 
@@ -86,6 +99,7 @@ class Sleep:
         """Just after."""
         self.now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.after = timers() if self.before else set()
+        self.read = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def _call(machine: Machine, pid: int) -> str:
@@ -142,7 +156,7 @@ def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray,
     now = sleep.now
     if nr == machine.nr["restart_syscall"]:
         # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
-        gone = [e for e in gone if e > now] or [e for e in gone if e > now - _SLACK_NS]
+        gone = [e for e in gone if e > sleep.read] or [e for e in gone if e > now - _SLACK_NS]
         gone = [e for e in gone if e in sleep.expiries] or gone
         sleep.expiries = set(gone)
         if not sleep.name or len(gone) != 1:

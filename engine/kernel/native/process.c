@@ -67,7 +67,7 @@ static void __attribute__((noreturn)) become_seed(int seed_fd, int arena_fd, int
  */
 int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags)
 {
-	sigset_t all, old;
+	u64 all = ~0ull, old;
 	pid_t tid = pid;
 	struct clone_args args = {
 		.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | flags,
@@ -79,8 +79,8 @@ int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags)
 	volatile int err = 0;
 	long r;
 
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
+	/* the library would leave out its own two, of which a restored timer may already use one */
+	arch_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (u64)&all, (u64)&old, sizeof(all), 0, 0);
 	r = arch_syscall(SYS_clone3, (u64)&args, sizeof(args), 0, 0, 0, 0);
 	if (r == 0)
 		become_seed(seed_fd, arena_fd, parent, (int *)&err);
@@ -89,7 +89,7 @@ int zd_spawn_seed(int seed_fd, int arena_fd, int pid, unsigned long long flags)
 			waitpid(r, NULL, 0);
 		r = err;
 	}
-	sigprocmask(SIG_SETMASK, &old, NULL);
+	arch_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (u64)&old, 0, sizeof(old), 0, 0);
 	return r;
 }
 
