@@ -85,8 +85,8 @@ def _dump(
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
     for attempt in range(_FREEZES):
-        restart.settle(list(sleeps))
         state = Dump(ctx, images, mappings, probes)
+        restart.settle(list(sleeps))
         clock = Clock()
         with freeze.frozen(root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps) as tree:
             state.stats.freezing = clock.lap()
@@ -130,7 +130,7 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> Non
     options, stats = ctx.options, state.stats
     defaults = sched.Defaults()
     for task in state.tasks:
-        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree.tasks, state.filters)
+        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters)
         collect.collect_memory(ctx, task, state.interview, state.files)
         collect.collect_sched(task, defaults)
         collect.collect_fs(task, state.files)

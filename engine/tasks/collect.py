@@ -11,7 +11,7 @@ from engine.memory import mm as mm_kind
 from engine.memory import vdso
 from engine.memory import vmas as vma_kind
 from engine.tasks import creds, identity, landlock, limits, restart, sched, seccomp, signals, threads, timers
-from engine.tasks.freeze import Task
+from engine.tasks.freeze import Frozen, Task
 from engine.tasks.inject import Graft, Parasite, Questionnaire, injected
 from engine.tasks.questions import Answers, Questions
 
@@ -144,7 +144,7 @@ def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) 
 
 
 def collect(
-    ctx: Context, task: Collected, interview: Interview, graft: Graft | None, tree: list[Task], filters: seccomp.Filters
+    ctx: Context, task: Collected, interview: Interview, graft: Graft | None, tree: Frozen, filters: seccomp.Filters
 ) -> None:
     """All that a frozen process tells; `graft` is where one was found before the freeze."""
     pid, view, core = task.pid, task.view, task.core
@@ -152,7 +152,7 @@ def collect(
     task.vmas = proc.smaps(view)
     late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     listed = timers.listed(view)
-    late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree])
+    late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree.tasks])
     late += shared_by_threads(task)
     if late:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
@@ -162,7 +162,11 @@ def collect(
         thread.areas = ctx.arch.areas(tracee)
         thread.extended = tracee.extended(ctx.arch.EXTENDED_SET)
         thread.status = proc.status(thread.tid)
+        if not tree.suspends and thread.status.get("Seccomp", "0") != "0":
+            late.append("has seccomp filters, and the engine is under seccomp itself: run it outside of that")
         filters.collect(pid, thread.core.thread_core, tracee, thread.status)
+    if late:
+        raise Unsupported([f"pid {pid}: {b}" for b in late])
     if graft is None or not graft.fits(task.vmas):
         ctx.log.debug(f"pid {pid}: a place for the graft is looked for in the frozen task")
         graft = Graft(view, task.vmas, interview.sheet)
@@ -170,7 +174,7 @@ def collect(
     _visit(ctx, task, live, interview, graft)
     if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t.status, t is live[0]))]:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
-    stopped = [t.pid for t in tree if t.stop and proc.Stat(t.pid).ppid == pid]
+    stopped = [t.pid for t in tree.tasks if t.stop and proc.Stat(t.pid).ppid == pid]
     if listed or stopped:
         _visit_again(ctx, task, listed, stopped)
     # after all visits: what expired or arrived meanwhile is queued now

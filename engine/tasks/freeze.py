@@ -113,7 +113,7 @@ class Frozen:
         for tid in tids:
             tracee = Tracee(tid, self._left_us())
             try:
-                tracee.seize(self._options)
+                self._seize_one(tracee)
             except KernelError as e:
                 if _is_dead(tid):
                     continue
@@ -134,6 +134,21 @@ class Frozen:
             self._wait(task, tracee)
             sleep.look_again()
         return [t for t in out if t not in singles]
+
+    def _seize_one(self, tracee: Tracee) -> None:
+        """PTRACE_O_SUSPEND_SECCOMP is denied to who is under seccomp itself, as in many a container."""
+        try:
+            tracee.seize(self._options)
+        except KernelError as e:
+            if e.errno != errno.EPERM or not self.suspends:
+                raise
+            tracee.seize(self._options & ~pt.PTRACE_O_SUSPEND_SECCOMP)
+            self._options &= ~pt.PTRACE_O_SUSPEND_SECCOMP
+
+    @property
+    def suspends(self) -> bool:
+        """Do the tasks' seccomp filters leave alone what we have them do?"""
+        return bool(self._options & pt.PTRACE_O_SUSPEND_SECCOMP)
 
     def _interrupt(self, tracee: Tracee) -> None:
         with suppress(KernelError):  # dead: waiting for it will tell
