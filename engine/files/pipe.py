@@ -12,7 +12,6 @@ import os
 from contextlib import suppress
 
 from engine.errors import BadImage, EngineError, KernelError, Unsupported
-from engine.files import pipe_data
 from engine.files.fd import O_CLOEXEC, Descriptor
 from engine.kernel import proc
 
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.files.pipe_data import Contents
     from engine.images.files import Images
 
 TYPE = 2  # fd_types.PIPE
@@ -91,13 +91,16 @@ class Ends:
 
     def write(self, images: Images, message: Any) -> None:
         """Write what waits in them, while the tree is frozen."""
+        if not self._readers:
+            return
+        from engine.files import pipe_data
+
         sources = []
         for ident, reader in self._readers.items():
             d = reader or self._writers[ident]
             if d is not None:
                 sources.append(pipe_data.Source(ident, d.path, reader is not None, ident in self._packets, str(d)))
-        if sources:
-            pipe_data.dump(images, "PIPES_DATA", message, sources)
+        pipe_data.dump(images, "PIPES_DATA", message, sources)
 
 
 def _other_end_is_open(d: Descriptor) -> bool:
@@ -144,8 +147,12 @@ class Pipes:
                 if not entry.HasField("pipe"):
                     raise BadImage(_IMAGE, 0, f"file {ident:#x} is a pipe without a pipe_entry")
                 self._ends.setdefault(entry.pipe.pipe_id, []).append(entry)
-        self._contents = pipe_data.Contents(images, "PIPES_DATA")
-        self._contents.check(set(self._ends))
+        self._contents: Contents | None = None
+        if images.exists("PIPES_DATA"):
+            from engine.files.pipe_data import Contents
+
+            self._contents = Contents(images, "PIPES_DATA")
+            self._contents.check(set(self._ends))
 
     def make(self, pipe_id: int) -> dict[int, int]:
         """All struct files of a pipe, file id -> descriptor. An end that none of them is, is closed."""
@@ -153,7 +160,8 @@ class Pipes:
         name = f"/proc/self/fd/{first[os.O_RDONLY]}"
         out: dict[int, int] = {}
         try:
-            self._contents.fill(pipe_id, first[os.O_WRONLY])
+            if self._contents:
+                self._contents.fill(pipe_id, first[os.O_WRONLY])
             for entry in self._ends[pipe_id]:
                 pipe = entry.pipe
                 if pipe.uid or pipe.gid:
