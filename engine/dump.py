@@ -133,9 +133,9 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> Non
         collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters)
         collect.collect_memory(ctx, task, state.interview, state.files)
         collect.collect_sched(task, defaults)
-        collect.collect_fs(task, state.files)
         if "files" in task.owns:
             collect.collect_files(ctx, task, state.files)
+        collect.collect_fs(task, state.files)
     state.files.settle(state.images, {tid for task in tree.tasks for tid in (task.pid, *(t.pid for t in task.tracees))})
     _pages(ctx, state)
     tree_entries = _pstree(ctx, state, tree)

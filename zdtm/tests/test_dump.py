@@ -135,11 +135,13 @@ def test_preflight_names_every_blocker_at_once(criu: Criu, c_program, start, ima
         wait(lambda: process.log.read_bytes() == b"ready\n")
         done = criu("dump", "-t", str(process.pid), "-D", images, check=False)
         assert done.returncode == 1
-        for what in ("2 threads", "children", "eventfd", "socket", "pipe", "shared anonymous memory"):
-            assert what in done.stderr, what
+        kid = proc.children(process.pid)[0]
+        for pid in (process.pid, kid):
+            for what in ("eventfd", "socket", "shared anonymous memory", "fd 3 "):
+                assert f"pid {pid}: " in done.stderr, pid
+                assert what in done.stderr, what
         lines = done.stderr.splitlines()
-        assert all(re.match(rf"Error \(.*\): preflight: pid {process.pid}: ", line) for line in lines)
-        assert "fd 3 " in done.stderr
+        assert all(re.match(rf"Error \(.*\): preflight: pid ({process.pid}|{kid}): ", line) for line in lines)
         assert os.listdir(images) == []
         assert process.poll() is None
         assert proc.status(process.pid)["TracerPid"] == "0"
@@ -171,7 +173,7 @@ def test_dump_imports_little(engine_criu: Path, quiet, images: str) -> None:  # 
     python = engine_criu.with_name("python3")
     command = [python, "-c", code, "dump", "-R", "-t", str(quiet.pid), "-D", images]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert len(names) <= 80, names
+    assert len(names) <= 95, names
     slow = {"typing", "enum", "dataclasses", "argparse", "signal", "pathlib", "re", "subprocess", "uuid", "json"}
     assert not slow & set(names)
     finish(quiet)

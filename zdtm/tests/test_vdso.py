@@ -23,7 +23,7 @@ from engine.errors import EngineError
 from engine.images.files import Images
 from engine.kernel import proc
 from engine.memory import elf, vdso
-from engine.tasks.compile import TaskImages
+from engine.tasks.images import TaskImages
 from zdtm.build import build_case
 from zdtm.flavours import FLAVOURS
 from zdtm.places import places
@@ -173,7 +173,7 @@ def test_forced_and_back(name: str, engine_criu: Path, request: pytest.FixtureRe
 
 def task_images(images: Path, pid: int) -> tuple[TaskImages, Images]:
     store = Images.open(Schema(), str(images))
-    return TaskImages(store, store.read("PSTREE")[0], store.read_one("INVENTORY")), store
+    return TaskImages(store, store.read("PSTREE")[0]), store
 
 
 def prepare(images: Path, pid: int, offset: int) -> int:
@@ -181,7 +181,7 @@ def prepare(images: Path, pid: int, offset: int) -> int:
     task, store = task_images(images, pid)
     start = next(v.start for v in task.mm.vmas if v.status & vdso.VDSO)
     task.core.thread_info.gpregs.ip = start + offset
-    vdso.prepare(task, store, {pid: task.core})
+    vdso.prepare(task, store, {pid: task.core}, vdso.own())
     return int(task.core.thread_info.gpregs.ip - start)
 
 
@@ -208,7 +208,7 @@ def test_thread_inside(criu: Criu, dumped, images: str, engine_criu: Path, tmp_p
     assert prepare(again, pid, at + 10) == at
     assert prepare(again, pid, at + 64) == at + 64  # jumps are all that differs from this kernel's
     task, store = task_images(again, pid)
-    assert vdso.prepare(task, store, {pid: task.core}) is None
+    assert vdso.prepare(task, store, {pid: task.core}, vdso.own()) is None
 
 
 def test_threads_leave_the_vdso(c_program, start, engine_criu: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
