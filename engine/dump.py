@@ -45,18 +45,23 @@ class Dump:
     __slots__ = ("files", "filters", "grafts", "images", "interview", "stats", "tasks", "vdso", "zombies")
 
     def __init__(
-        self, ctx: Context, images: Images, mappings: dict[int, list[proc.Vma]], probes: landlock.Probes
+        self,
+        ctx: Context,
+        images: Images,
+        mappings: dict[int, list[proc.Vma]],
+        probes: landlock.Probes,
+        vmas: dict[tuple[str, str], proc.Vma],
     ) -> None:
         self.images = images
         self.stats = DumpStats()
         self.files = FileTable(ctx.schema.message)
-        taken = [(v.start, v.end) for vmas in mappings.values() for v in vmas]
-        self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)), probes)
+        taken = [(v.start, v.end) for its in mappings.values() for v in its]
+        self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)), probes, vmas)
         self.grafts: dict[int, Graft] = {}
-        for pid, vmas in mappings.items():
+        for pid, its in mappings.items():
             with suppress(KernelError):  # it has ended meanwhile; what else there is is found when it is frozen
-                self.grafts[pid] = Graft(pid, vmas, self.interview.sheet)
-        self.vdso = {pid: vdso.areas(vmas) for pid, vmas in mappings.items()}
+                self.grafts[pid] = Graft(pid, its, self.interview.sheet)
+        self.vdso = {pid: vdso.areas(its) for pid, its in mappings.items()}
         self.filters = seccomp.Filters(ctx.schema.message)
         self.tasks: list[Collected] = []
         self.zombies: dict[int, Any] = {}
@@ -69,9 +74,10 @@ def dump(ctx: Context) -> None:
     process.block_sigchld(True)
     try:
         with landlock.Probes() as probes, closing(ctx.images()) as images:
-            mappings = preflight(ctx, pid, probes)
+            vmas: dict[tuple[str, str], proc.Vma] = {}
+            mappings = preflight(ctx, pid, probes, vmas)
             try:
-                _dump(ctx, pid, images, mappings, probes)
+                _dump(ctx, pid, images, mappings, probes, vmas)
             except BaseException:
                 images.remove_created()
                 raise
@@ -80,12 +86,17 @@ def dump(ctx: Context) -> None:
 
 
 def _dump(
-    ctx: Context, root: int, images: Images, mappings: dict[int, list[proc.Vma]], probes: landlock.Probes
+    ctx: Context,
+    root: int,
+    images: Images,
+    mappings: dict[int, list[proc.Vma]],
+    probes: landlock.Probes,
+    vmas: dict[tuple[str, str], proc.Vma],
 ) -> None:
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
     for attempt in range(_FREEZES):
-        state = Dump(ctx, images, mappings, probes)
+        state = Dump(ctx, images, mappings, probes, vmas)
         restart.settle(list(sleeps))
         clock = Clock()
         with freeze.frozen(root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps) as tree:

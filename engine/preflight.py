@@ -34,7 +34,9 @@ class Seen:
             self.view = next((tid for tid in self.tids if tid != pid), 0)
 
 
-def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, list[proc.Vma]]:
+def preflight(
+    ctx: Context, root: int, probes: landlock.Probes, vmas: dict[tuple[str, str], proc.Vma]
+) -> dict[int, list[proc.Vma]]:
     """The mappings of every task, by pid. Raises Unsupported with all blockers, EngineError for a wrong --tree."""
     _target(root)
     own = proc.namespaces("self")
@@ -52,7 +54,7 @@ def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, lis
                 continue
             todo += reversed(task.kids)
             if task.view:
-                blockers += _task(ctx, task, own, probes, survey)
+                blockers += _task(ctx, task, own, probes, survey, vmas)
     for task in seen.values():
         if task.view:
             with suppress(FileNotFoundError, ProcessLookupError):
@@ -65,7 +67,14 @@ def preflight(ctx: Context, root: int, probes: landlock.Probes) -> dict[int, lis
     return {task.view: task.vmas for task in seen.values() if task.vmas}
 
 
-def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes, survey: table.Survey) -> list[str]:
+def _task(
+    ctx: Context,
+    task: Seen,
+    own: dict[str, str],
+    probes: landlock.Probes,
+    survey: table.Survey,
+    seen: dict[tuple[str, str], proc.Vma],
+) -> list[str]:
     """What of one live process cannot be dumped."""
     pid, view = task.pid, task.view
     out = []
@@ -84,7 +93,7 @@ def _task(ctx: Context, task: Seen, own: dict[str, str], probes: landlock.Probes
     ]
     if _is_32_bit(view):
         out.append("is a 32-bit program: these are not supported yet")
-    task.vmas = proc.smaps(view)
+    task.vmas = proc.smaps(view, seen)
     out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
     for tid in task.tids:

@@ -6,9 +6,9 @@ PROT = {"r": 1, "w": 2, "x": 4}
 
 
 class Vma:
-    """One mapping of /proc/PID/smaps."""
+    """One mapping of /proc/PID/smaps. `known` is for who looks at it: relatives have the same ones."""
 
-    __slots__ = ("dev", "end", "flags", "ino", "path", "pgoff", "prot", "shared", "start")
+    __slots__ = ("dev", "end", "flags", "ino", "known", "path", "pgoff", "prot", "shared", "start")
 
     def __init__(self, head: str, flags: str) -> None:
         fields = head.split(None, 5)
@@ -23,6 +23,7 @@ class Vma:
         self.ino = int(fields[4])
         self.path = fields[5] if len(fields) > 5 else ""
         self.flags = flags.split()
+        self.known: list[str] | None = None
 
     def __str__(self) -> str:
         perms = "".join(c if self.prot & bit else "-" for c, bit in PROT.items()) + ("s" if self.shared else "p")
@@ -41,15 +42,22 @@ def read_text(path: str) -> str:
     return os.fsdecode(b"".join(parts))
 
 
-def smaps(pid: int) -> list[Vma]:
-    """All mappings of a task, with their VmFlags, in address order."""
+def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]:
+    """All mappings of a task, with their VmFlags, in address order.
+
+    With `seen`, a mapping that was met before, in a relative say, is the same object.
+    """
     text = read_text(f"/proc/{pid}/smaps")
     chunks = text.split("VmFlags:")
     out = []
+    seen = {} if seen is None else seen
     head = chunks[0].partition("\n")[0]
     for chunk in chunks[1:]:
         flags, _, rest = chunk.partition("\n")
-        out.append(Vma(head, flags))
+        vma = seen.get((head, flags))
+        if vma is None:
+            vma = seen[head, flags] = Vma(head, flags)
+        out.append(vma)
         head = rest.partition("\n")[0]
     return out
 

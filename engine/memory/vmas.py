@@ -61,8 +61,15 @@ def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False) -> list[str]:
     """What cannot be dumped, one line each: the mapping and what it is."""
     out = []
     for v in vmas:
-        if v.path in _SPECIAL or (allow_uprobes and v.path == uprobes.AREA):
-            continue
+        if v.known is None:
+            v.known = [] if allow_uprobes and v.path == uprobes.AREA else _blockers(v)
+        out += v.known
+    return out
+
+
+def _blockers(v: proc.Vma) -> list[str]:
+    out = []
+    if v.path not in _SPECIAL:
         what = _unsupported(v)
         if what:
             out.append(f"mapping {v}: {what}")

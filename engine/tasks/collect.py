@@ -32,10 +32,11 @@ _ASKING_THREADS = (signals, creds, threads, identity)
 class Interview:
     """All questions, compiled into an arena whose place is free in every task of the tree."""
 
-    __slots__ = ("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet")
+    __slots__ = ("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet", "vmas")
 
-    def __init__(self, arena: Arena, probes: landlock.Probes) -> None:
+    def __init__(self, arena: Arena, probes: landlock.Probes, vmas: dict[tuple[str, str], proc.Vma]) -> None:
         self.probes = probes
+        self.vmas = vmas  # those met so far
         self.other = Questions(arena, "questions to a thread")
         self.first = Questions(arena, "questions to a task")
         self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.first) for kind in _ASKING}
@@ -149,7 +150,7 @@ def collect(
     """All that a frozen process tells; `graft` is where one was found before the freeze."""
     pid, view, core = task.pid, task.view, task.core
     late: list[str] = []
-    task.vmas = proc.smaps(view)
+    task.vmas = proc.smaps(view, interview.vmas)
     late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     listed = timers.listed(view)
     late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree.tasks])
