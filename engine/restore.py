@@ -87,7 +87,7 @@ def read(ctx: Context, images: Images) -> TreeImages:
 class World:
     """What a restore has made so far."""
 
-    __slots__ = ("extended", "plan", "root", "tracees", "tree", "view")
+    __slots__ = ("extended", "plan", "root", "states", "tracees", "tree", "view")
 
     def __init__(self, tree: TreeImages, plan: Plan, view: mmap.mmap) -> None:
         self.tree = tree
@@ -95,6 +95,7 @@ class World:
         self.view = view
         self.root = 0
         self.extended = bytearray()
+        self.states: dict[bytes, bytes] = {}
         self.tracees: dict[int, Tracee] = {}
 
 
@@ -328,11 +329,22 @@ def _registers(ctx: Context, world: World, runner: Runner) -> bytearray:
     arch.restore_areas(runner.core, tracee)
     if not world.extended:  # its size and what the kernel reserves in it are the same for all
         world.extended = tracee.extended(arch.EXTENDED_SET)
-    state, missing = arch.extended_of(runner.core, world.extended, ctx.xstate)
-    if missing:
-        raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
-    tracee.set_extended(state, arch.EXTENDED_SET)
+    tracee.set_extended(_extended(ctx, world, runner), arch.EXTENDED_SET)
     return final
+
+
+def _extended(ctx: Context, world: World, runner: Runner) -> bytes:
+    """The extended register set; most threads of a tree have the same."""
+    key = ctx.arch.extended_key(runner.core)
+    if key not in world.states:
+        try:
+            state, missing = ctx.arch.extended_of(runner.core, world.extended, ctx.xstate)
+        except Unsupported as e:
+            raise Unsupported([f"pid {runner.tid}: {b}" for b in e.blockers]) from e
+        if missing:
+            raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
+        world.states[key] = state
+    return world.states[key]
 
 
 def _settle(world: World, runner: Runner, regs: bytearray) -> None:

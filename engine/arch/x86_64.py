@@ -173,8 +173,12 @@ def graft_registers(regs: bytes | bytearray) -> bytes:
     return struct.pack("<18Q", *values)
 
 
-def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray, component: Component) -> None:
-    """Fill core.thread_info's gpregs and fpregs from the register sets; `component` is xstate_component().
+def dump_registers(
+    core: Any, regs: bytes | bytearray, state: bytes | bytearray, component: Component, memo: dict[bytes, Any]
+) -> None:
+    """Fill core.thread_info's gpregs and fpregs from the register sets; `component` is an XstateLayout.
+
+    `memo` keeps what was made of one thread's extended state for others that have the same.
 
     Raises Unsupported when the thread uses a component that the image has no field for (AMX tiles, APX).
     """
@@ -199,7 +203,12 @@ def dump_registers(core: Any, regs: bytes | bytearray, state: bytes | bytearray,
     fp.xmm_space.extend(f[40:104])
     if len(state) < _XSTATE_BV + 64:
         return
-    xsave = fp.xsave
+    raw_components = bytes(state[_XSTATE_BV:])
+    known = memo.get(raw_components)
+    if known is not None:
+        fp.xsave.CopyFrom(known)
+        return
+    xsave = memo[raw_components] = fp.xsave
     xsave.cet.cet = xsave.cet.ssp = 0  # no shadow stack: a task that has one is refused
     used: int = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
     foreign = [n for n in range(63) if used & ~_HELD & 1 << n and _in_use(state, component(n))]
@@ -221,8 +230,13 @@ def areas(tracee: Tracee) -> list[bytes]:
     return [tracee.thread_area(number) for number in _TLS_ENTRIES]
 
 
-def dump_areas(core: Any, entries: list[bytes]) -> None:
-    """Fill core.thread_info.tls with them, used or not."""
+def dump_areas(core: Any, entries: list[bytes], memo: dict[bytes, Any]) -> None:
+    """Fill core.thread_info.tls with them, used or not; `memo` as for dump_registers."""
+    key = b"".join(entries)
+    if key in memo:
+        core.thread_info.tls.extend(memo[key])
+        return
+    memo[key] = core.thread_info.tls
     for raw in entries:
         entry, base, limit, bits = _USER_DESC.unpack(raw)
         core.thread_info.tls.add(
@@ -262,6 +276,12 @@ def general_of(core: Any) -> bytes:
     values = {name: getattr(gp, name) for name in _NAMES}
     values["orig_ax"] = 0xFFFFFFFFFFFFFFFF
     return _REGS.pack(*values.values())
+
+
+def extended_key(core: Any) -> bytes:
+    """What extended_of() goes by: equal for threads that have the same state."""
+    key: bytes = core.thread_info.fpregs.SerializeToString()
+    return key
 
 
 def extended_of(core: Any, current: bytes | bytearray, component: Component) -> tuple[bytes, list[str]]:

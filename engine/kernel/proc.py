@@ -122,6 +122,11 @@ class Status:
         at += len(key) + 2
         return self._text[at : self._text.index("\n", at)].strip()
 
+    def between(self, first: str, last: str) -> str:
+        """The lines from one on, up to another; all the rest where there is no such line."""
+        start = self._text.find(f"\n{first}:")
+        return self._text[start : self._text.find(f"\n{last}:", start)]
+
     def __getitem__(self, key: str) -> str:
         value = self.get(key, "\0")
         if value == "\0":

@@ -32,11 +32,16 @@ _ASKING_THREADS = (signals, creds, threads, identity)
 class Interview:
     """All questions, compiled into an arena whose place is free in every task of the tree."""
 
-    __slots__ = ("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet", "vmas")
+    __slots__ = (
+        *("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet"),
+        *("creds", "states", "vmas"),
+    )
 
     def __init__(self, arena: Arena, probes: landlock.Probes, vmas: dict[tuple[str, str], proc.Vma]) -> None:
         self.probes = probes
         self.vmas = vmas  # those met so far
+        self.states: dict[bytes, Any] = {}  # extended register states, as entries
+        self.creds: dict[str, Any] = {}  # credentials, as entries
         self.other = Questions(arena, "questions to a thread")
         self.first = Questions(arena, "questions to a task")
         self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.first) for kind in _ASKING}
@@ -258,9 +263,9 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
     live = task.live
     for thread in live:
         answers: Answers = thread.answers
-        ctx.arch.dump_areas(thread.core, thread.areas)
+        ctx.arch.dump_areas(thread.core, thread.areas, interview.states)
         try:
-            ctx.arch.dump_registers(thread.core, thread.regs, thread.extended, ctx.xstate)
+            ctx.arch.dump_registers(thread.core, thread.regs, thread.extended, ctx.xstate, interview.states)
         except Unsupported as e:
             raise Unsupported([f"pid {thread.tid}: {b}" for b in e.blockers]) from e
         threads.dump_rseq(thread.core, thread.area)
@@ -268,7 +273,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
         asked = interview.asked_first if thread is live[0] else interview.asked_thread
         status = thread.status
         signals.dump_thread(thread.core, answers, asked[signals])
-        creds.dump_thread(thread.core, answers, asked[creds], status)
+        creds.dump_thread(thread.core, answers, asked[creds], status, interview.creds)
         threads.dump_thread(thread.core, answers, asked[threads])
         identity.dump_thread(thread.core, thread.tid, status["Name"])
         identity.dump_thread_answers(thread.core, answers, asked[identity])

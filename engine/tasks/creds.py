@@ -43,9 +43,15 @@ def dump_ids(core: Any, status: proc.Status) -> None:
         creds.no_new_privs = 1
 
 
-def dump_thread(core: Any, q: Answers, securebits: Ref, status: proc.Status) -> None:
-    """Fill core_entry.thread_core.creds."""
-    dump_ids(core, status)
+def dump_thread(core: Any, q: Answers, securebits: Ref, status: proc.Status, memo: dict[str, Any]) -> None:
+    """Fill core_entry.thread_core.creds; `memo` keeps what was made of one thread's for others that have the same."""
+    key = status.between("Uid", "NStgid") + status.between("CapInh", "Seccomp")
+    known = memo.get(key)
+    if known is None:
+        dump_ids(core, status)
+        memo[key] = core.thread_core.creds
+    else:
+        core.thread_core.creds.CopyFrom(known)
     core.thread_core.creds.secbits = q.result(securebits)
 
 

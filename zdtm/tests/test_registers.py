@@ -43,7 +43,7 @@ def full(layout: dict[int, tuple[int, int]] = LAYOUT, size: int = SIZE) -> bytea
 
 def core_of(state: bytearray, layout: dict[int, tuple[int, int]] = LAYOUT) -> Any:
     core = Schema().message("core_entry")()
-    x86_64.dump_registers(core, bytes(27 * 8), state, at(layout))
+    x86_64.dump_registers(core, bytes(27 * 8), state, at(layout), {})
     return core
 
 

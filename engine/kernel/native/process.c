@@ -23,6 +23,8 @@
 #include "arch.h"
 #include "native.h"
 
+#define SPIN_US 100 /* how long to look again before sleeping, where an answer is due any moment */
+
 static int answer(long r)
 {
 	return r < 0 ? -errno : r;
@@ -114,7 +116,7 @@ static int64_t now_us(void)
 /* waitpid(pid, status, options) bounded by a timeout (negative: none): the pid, or -ETIMEDOUT. */
 int zd_wait(int pid, int options, long long timeout, int *status)
 {
-	int64_t end = now_us() + timeout;
+	int64_t start = now_us(), end = start + timeout;
 	sigset_t chld;
 
 	sigemptyset(&chld);
@@ -128,6 +130,11 @@ int zd_wait(int pid, int options, long long timeout, int *status)
 			return answer(r);
 		if (left <= 0)
 			return -ETIMEDOUT;
+		/* most stops come at once: to sleep and be woken takes longer */
+		if (now_us() < start + SPIN_US) {
+			sched_yield();
+			continue;
+		}
 		/* a SIGCHLD may have been taken for another child, or merged: look again at least every 10 ms
 		 */
 		left = left > 10000 ? 10000 : left;
@@ -169,7 +176,13 @@ int zd_keeper_disarm(void)
 int zd_futex_wait(void *word, unsigned seen, long long timeout)
 {
 	struct timespec t = {timeout / 1000000, timeout % 1000000 * 1000};
+	int64_t end = now_us() + SPIN_US;
 
+	while (now_us() < end) {
+		if (__atomic_load_n((unsigned *)word, __ATOMIC_ACQUIRE) != seen)
+			return 0;
+		sched_yield();
+	}
 	return answer(syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout < 0 ? NULL : &t, NULL, 0));
 }
 
