@@ -19,6 +19,8 @@ TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
 ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
+# by ELF class: an address, where the header has e_phoff, and e_phentsize, e_phnum; a program header p_offset, p_filesz
+_LAYOUTS = {1: ("<I", 28, 42, 4, 16), 2: ("<Q", 32, 54, 8, 32)}
 
 
 def is_kind(d: Descriptor) -> bool:
@@ -93,18 +95,18 @@ def _build_id(path: str) -> list[int]:
         return []  # write-only files and the like: nothing to compare, as with any file without an id
     try:
         head = os.pread(fd, 4096, 0)
-        if head[:5] != b"\x7fELF\x02" or len(head) < 64:
+        if head[:4] != b"\x7fELF" or head[4] not in _LAYOUTS or len(head) < 64:
             return []
-        phoff, phentsize, phnum = *struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54)
+        word, phoff_at, sizes_at, offset_at, size_at = _LAYOUTS[head[4]]
+        (phoff,) = struct.unpack_from(word, head, phoff_at)
+        phentsize, phnum = struct.unpack_from("<HH", head, sizes_at)
         for i in range(phnum):
             at = phoff + i * phentsize
             if at + 56 > len(head):
                 break
             if struct.unpack_from("<I", head, at)[0] == _PT_NOTE:
-                offset, size = (
-                    struct.unpack_from("<Q", head, at + 8)[0],
-                    struct.unpack_from("<Q", head, at + 32)[0],
-                )
+                (offset,) = struct.unpack_from(word, head, at + offset_at)
+                (size,) = struct.unpack_from(word, head, at + size_at)
                 found = _find_note(os.pread(fd, min(size, 4096), offset))
                 if found:
                     return found
