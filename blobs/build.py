@@ -1,4 +1,4 @@
-"""Build the blobs: `python blobs/build.py OUT` writes OUT/<arch>/{executor.bin,seed,syscalls}, for each architecture.
+"""Build the blobs: `python blobs/build.py OUT` writes OUT/<arch>/{executor.bin,seed,syscalls*}, for each architecture.
 
 abi.h is generated from engine/plan/abi.py, with a static assert on every size and offset. An architecture is one
 header in arch/ and one row of ARCHES.
@@ -23,6 +23,7 @@ class Arch(NamedTuple):
     compilers: tuple[str, ...]  # the first that exists is used
     flags: tuple[str, ...]
     unistd: str  # the kernel header with the system call numbers
+    unistd32: str  # that of the 32-bit programs that it runs too, or ""
     seed_base: int  # where the seed's one page lies; nothing else of a fresh process is near
 
 
@@ -32,6 +33,7 @@ ARCHES = (
         ("x86_64-linux-gnu-gcc", "gcc"),
         ("-m64", "-mgeneral-regs-only", "-fcf-protection=none", "-mno-red-zone"),
         "asm/unistd_64.h",
+        "asm/unistd_32.h",
         0x10000,
     ),
 )
@@ -100,9 +102,10 @@ def build(arch: Arch, cc: str, out: Path) -> None:
         size = (out / name).stat().st_size
         if size > MAX_SIZE:
             raise SystemExit(f"{name}: {size} bytes, more than {MAX_SIZE}")
-    macros = run(cc, "-E", "-dM", "-include", arch.unistd, "-x", "c", "/dev/null")
-    numbers = sorted(re.findall(r"#define __NR_(\w+) (\d+)", macros), key=lambda m: int(m[1]))
-    (out / "syscalls").write_text("".join(f"{name} {number}\n" for name, number in numbers))
+    for name, header in (("syscalls", arch.unistd), ("syscalls32", arch.unistd32)):
+        macros = run(cc, "-E", "-dM", "-include", header, "-x", "c", "/dev/null") if header else ""
+        numbers = sorted(re.findall(r"#define __NR_(\w+) (\d+)", macros), key=lambda m: int(m[1]))
+        (out / name).write_text("".join(f"{name} {number}\n" for name, number in numbers))
 
 
 def main(out: str) -> None:

@@ -97,6 +97,7 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 			a[i] = o->indirect & (1u << i) ? *(u64 *)o->arg[i] : o->arg[i];
 		switch (o->code) {
 		case OP_SYSCALL: r = arch_syscall(o->nr, a[0], a[1], a[2], a[3], a[4], a[5]); break;
+		case OP_SYSCALL32: r = arch_syscall32(o->nr, a[0], a[1], a[2], a[3], a[4]); break;
 		case OP_SPAWN: r = arch_spawn(a[0], a[1], a[2]); break;
 		case OP_ADD:
 			r = __atomic_add_fetch((u32 *)a[0], (u32)a[1], __ATOMIC_ACQ_REL);

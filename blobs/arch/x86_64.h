@@ -1,13 +1,10 @@
-/* x86-64: the system call instruction, starting a task on its own stack, and the graft. */
+/* x86-64: the system call instructions, starting a task on its own stack, and the graft. */
 #include <asm/unistd_64.h>
 
 #define ARCH_NR_futex	   __NR_futex
 #define ARCH_NR_exit_group __NR_exit_group
 #define ARCH_NR_pread64	   __NR_pread64
 #define ARCH_NR_mmap	   __NR_mmap
-
-#define STR_(x) #x
-#define STR(x)	STR_(x)
 
 static inline long arch_syscall(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
@@ -21,6 +18,21 @@ static inline long arch_syscall(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f
 			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return ret;
+}
+
+/*
+ * A system call as 32-bit programs make it, with that table's numbers and structures, by 64-bit code:
+ * pointers must lie below 4 GiB. Five arguments: the sixth would be in the frame pointer.
+ */
+static inline long arch_syscall32(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e)
+{
+	u64 ret;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(ret)
+			 : "0"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+			 : "r8", "r9", "r10", "r11", "memory");
+	return (int)ret;
 }
 
 /* clone3(args, size): the child starts on the stack that args name, and runs the program at prog. */
@@ -73,80 +85,86 @@ static inline void __attribute__((noreturn)) arch_enter(u64 entry, u64 prog, u64
  *
  * Signals arrive again from rt_sigprocmask on, so the stack pointer is the task's own by then, and no flag
  * may change after popfq. Data: struct graft, then two homes: struct home, flags, r15 ... rdi in the order of
- * user_regs_struct, sp, and the address to go on at.
+ * user_regs_struct, sp, and the address to go on at. %rbx is a home's address and 48, so that all of it, and
+ * of struct graft, is near: small enough for the 32-bit vdso, which has 623 bytes of zeroes.
+ *
+ * The graft is 64-bit code in a 32-bit task too. Its last instruction, a jump through memory, is then made a
+ * far one (one bit: engine/arch/x86_64.py), and the selector of 32-bit code lies behind the address. A signal
+ * on the way home finds the task's own stack, below 4 GiB; its 32-bit frame keeps the code segment, and of
+ * the registers the lower halves, in which all addresses here fit; all others have been put back by then or
+ * are about to be.
  */
-#define AT(offset) "graft_data+" STR(offset) "(%rip)"
-#define HOME_1	   72
-#define HOME_2	   232
-#define HOMES_END  392
-#define TAIL(home)                                                                  \
-	"mov graft_data+" STR(home) "+112(%rip), %rcx\n"                            \
-				    "mov graft_data+" STR(home) "+64(%rip), %rbx\n" \
-								"jmp *graft_data+" STR(home) "+152(%rip)\n"
+_Static_assert(__NR_sched_yield == 24 && __NR_munmap == 11 && __NR_rt_sigprocmask == 2 + 12, "");
 
-#define ARCH_GRAFT_ASM                                                                                                                                                                                                                                                                                            \
-	".balign 8\n"                                                                                                                                                                                                                                                                                             \
-	"graft: syscall\n"                                                                                                                                                                                                                                                                                        \
-	"mov " AT(0) ", %rcx\n"                                                                                                                                                                                                                                                                                   \
-		     "jrcxz 2f\n"                                                                                                                                                                                                                                                                                 \
-		     "mov " AT(                                                                                                                                                                                                                                                                                   \
-			     8) ", %rsp\n"                                                                                                                                                                                                                                                                        \
-				"mov " AT(                                                                                                                                                                                                                                                                        \
-					16) ", %rdi\n"                                                                                                                                                                                                                                                            \
-					    "jmp *%rcx\n"                                                                                                                                                                                                                                                         \
-					    "graft_leave:\n"                                                                                                                                                                                                                                                      \
-					    "1: mov " AT(40) ", %rax\n"                                                                                                                                                                                                                                           \
-							     "cmpl $1, (%rax)\n"                                                                                                                                                                                                                                  \
-							     "jne 2f\n"                                                                                                                                                                                                                                           \
-							     "mov $" STR(                                                                                                                                                                                                                                         \
-								     __NR_sched_yield) ", %eax\n"                                                                                                                                                                                                                 \
-										       "syscall\n"                                                                                                                                                                                                                \
-										       "jmp 1b\n"                                                                                                                                                                                                                 \
-										       "2: mov $" STR(__NR_munmap) ", %eax\n"                                                                                                                                                                                     \
-														   "mov " AT(24) ", %rdi\n"                                                                                                                                                                       \
-																 "mov " AT(32) ", %rsi\n"                                                                                                                                                         \
-																	       "syscall\n"                                                                                                                                                        \
-																	       "lea " AT(HOME_1) ", %rbx\n"                                                                                                                                       \
-																				 "mov $0, %edx\n"                                                                                                                                 \
-																				 "3: lea 16(%rbx), %rsp\n"                                                                                                                        \
-																				 "popfq\n"                                                                                                                                        \
-																				 "mov 144(%rbx), %rsp\n"                                                                                                                          \
-																				 "mov $" STR(__NR_rt_sigprocmask) ", %eax\n"                                                                                                      \
-																								  "mov $2, %edi\n"                                                                                                \
-																								  "mov %rbx, %rsi\n"                                                                                              \
-																								  "mov $8, %r10d\n"                                                                                               \
-																								  "syscall\n"                                                                                                     \
-																								  "mov 24(%rbx), %r15\n"                                                                                          \
-																								  "mov 32(%rbx), %r14\n"                                                                                          \
-																								  "mov 40(%rbx), %r13\n"                                                                                          \
-																								  "mov 48(%rbx), %r12\n"                                                                                          \
-																								  "mov 56(%rbx), %rbp\n"                                                                                          \
-																								  "mov 72(%rbx), %r11\n"                                                                                          \
-																								  "mov 80(%rbx), %r10\n"                                                                                          \
-																								  "mov 88(%rbx), %r9\n"                                                                                           \
-																								  "mov 96(%rbx), %r8\n"                                                                                           \
-																								  "mov 104(%rbx), %rax\n"                                                                                         \
-																								  "mov 120(%rbx), %rdx\n"                                                                                         \
-																								  "mov 128(%rbx), %rsi\n"                                                                                         \
-																								  "mov 136(%rbx), %rdi\n"                                                                                         \
-																								  "jmp *8(%rbx)\n"                                                                                                \
-																								  "graft_tail:\n" TAIL(HOME_1) "graft_thread_tail:\n" TAIL(                                                       \
-																									  HOME_2) "graft_thread:\n"                                                                               \
-																										  "mov " AT(                                                                                      \
-																											  48) ", %rcx\n"                                                                          \
-																											      "jrcxz graft_thread_leave\n"                                                        \
-																											      "mov " AT(56) ", %rsp\n"                                                            \
-																													    "mov " AT(64) ", %rdi\n"                                              \
-																															  "jmp *%rcx\n"                                           \
-																															  "graft_thread_leave:\n"                                 \
-																															  "mov " AT(40) ", %rdx\n"                                \
-																																	"lea " AT(                                \
-																																		HOME_2) ", %rbx\n"                \
-																																			"jmp 3b\n"                \
-																																			".balign 8\n"             \
-																																			"graft_data: .skip " STR( \
-																																				HOMES_END) "\n"   \
-																																					   "graft_end:\n"
+#define ARCH_GRAFT_ASM                                       \
+	".set home_1, graft_data + 72\n"                     \
+	".set home_2, home_1 + 160\n"                        \
+	".balign 8\n"                                        \
+	"graft: syscall\n"                                   \
+	"lea home_1+48(%rip), %rbx\n"                        \
+	"mov -120(%rbx), %rcx\n" /* graft.entry */           \
+	"jrcxz 2f\n"                                         \
+	"mov -112(%rbx), %rsp\n" /* graft.stack */           \
+	"mov -104(%rbx), %rdi\n" /* graft.prog */            \
+	"jmp *%rcx\n"                                        \
+	"graft_leave:\n"                                     \
+	"lea home_1+48(%rip), %rbx\n"                        \
+	"1: mov -80(%rbx), %rax\n" /* graft.inside */        \
+	"cmpl $1, (%rax)\n"                                  \
+	"jne 2f\n"                                           \
+	"mov $24, %eax\n" /* sched_yield */                  \
+	"syscall\n"                                          \
+	"jmp 1b\n"                                           \
+	"2: mov $11, %eax\n"	/* munmap */                 \
+	"mov -96(%rbx), %rdi\n" /* graft.arena */            \
+	"mov -88(%rbx), %rsi\n" /* graft.size */             \
+	"syscall\n"                                          \
+	"xor %edx, %edx\n"                                   \
+	"3: lea -32(%rbx), %rsp\n"                           \
+	"popfq\n"                                            \
+	"pop %r15\n"                                         \
+	"pop %r14\n"                                         \
+	"pop %r13\n"                                         \
+	"pop %r12\n"                                         \
+	"pop %rbp\n"                                         \
+	"pop %rsi\n" /* rbx, r11, r10: later */              \
+	"pop %rsi\n"                                         \
+	"pop %rsi\n"                                         \
+	"pop %r9\n"                                          \
+	"pop %r8\n"                                          \
+	"mov 96(%rbx), %rsp\n"                               \
+	"mov $2, %edi\n"       /* SIG_SETMASK */             \
+	"lea 12(%rdi), %eax\n" /* rt_sigprocmask */          \
+	"lea -48(%rbx), %rsi\n"                              \
+	"lea 6(%rdi), %r10d\n" /* 8 */                       \
+	"syscall\n"                                          \
+	"mov 24(%rbx), %r11\n"                               \
+	"mov 32(%rbx), %r10\n"                               \
+	"mov 56(%rbx), %rax\n"                               \
+	"mov 64(%rbx), %rcx\n"                               \
+	"mov 72(%rbx), %rdx\n"                               \
+	"mov 80(%rbx), %rsi\n"                               \
+	"mov 88(%rbx), %rdi\n"                               \
+	"jmp *-40(%rbx)\n"                                   \
+	"graft_tail:\n"                                      \
+	"mov home_1+64(%rip), %rbx\n"                        \
+	"jmp *home_1+152(%rip)\n"                            \
+	"graft_thread_tail:\n"                               \
+	"mov home_2+64(%rip), %rbx\n"                        \
+	"jmp *home_2+152(%rip)\n"                            \
+	"graft_thread:\n"                                    \
+	"mov graft_data+48(%rip), %rcx\n" /* thread_entry */ \
+	"jrcxz graft_thread_leave\n"                         \
+	"mov graft_data+56(%rip), %rsp\n" /* thread_stack */ \
+	"mov graft_data+64(%rip), %rdi\n" /* thread_prog */  \
+	"jmp *%rcx\n"                                        \
+	"graft_thread_leave:\n"                              \
+	"mov graft_data+40(%rip), %rdx\n" /* graft.inside */ \
+	"lea home_2+48(%rip), %rbx\n"                        \
+	"jmp 3b\n"                                           \
+	".balign 8\n"                                        \
+	"graft_data: .skip 392\n"                            \
+	"graft_end:\n"
 
 /* The image's first bytes: struct blob; then the entry (%rdi = program, %rsp = stack). */
 #define ARCH_BLOB_ASM                                                                  \
@@ -159,10 +177,13 @@ static inline void __attribute__((noreturn)) arch_enter(u64 entry, u64 prog, u64
 		".long graft_thread - graft, graft_thread_leave - graft\n"             \
 		".long graft_tail - graft, graft_thread_tail - graft\n"                \
 		".long graft_data - graft, graft_end - graft, blob_end - blob_start\n" \
+		".long a_syscall32 - blob_start\n"                                     \
 		"entry: xor %ebp, %ebp\n"                                              \
 		"and $-16, %rsp\n"                                                     \
 		"call zd_run\n"                                                        \
 		"a_syscall: syscall\n"                                                 \
+		"hlt\n"                                                                \
+		"a_syscall32: int $0x80\n"                                             \
 		"hlt\n" ARCH_GRAFT_ASM ".previous\n");
 
 #define ARCH_SEED_ASM                       \

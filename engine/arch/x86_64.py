@@ -1,7 +1,9 @@
 """x86-64: registers between the kernel's sets and core-PID.img (thread_info_x86), system calls by register.
 
-`regs` is struct user_regs_struct (asm/user_64.h) as PTRACE_GETREGSET NT_PRSTATUS gives it; `state` is the NT_X86_XSTATE
-set: the FXSAVE area, the XSAVE header at 512, then components where CPUID leaf 0xd puts them.
+`regs` is struct user_regs_struct (asm/user_64.h) as PTRACE_GETREGS gives it, of 32-bit code too; `state` is the
+NT_X86_XSTATE set: the FXSAVE area, the XSAVE header at 512, then components where CPUID leaf 0xd puts them.
+
+A thread of 32-bit code ("compat") runs our 64-bit code as any other does: the segment in cs is all that it takes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ MARCH = 1  # core_entry.march
 EXTENDED_SET = 0x202  # NT_X86_XSTATE
 TASK_SIZE = 0x7FFFFFFFF000
 ARCH_MAP_VDSO = 0x2003  # ARCH_MAP_VDSO_64 of asm/prctl.h
+ARCH_MAP_VDSO_COMPAT = 0x2002  # ARCH_MAP_VDSO_32
 
 # In the order of struct user_regs_struct, with the names of user_x86_regs_entry.
 _NAMES = [
@@ -56,9 +59,14 @@ _NAMES = [
     "gs",
 ]
 _AT = {name: i for i, name in enumerate(_NAMES)}
+_NOT_COMPAT = ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "fs_base", "gs_base")
 _REGS = struct.Struct("<27Q")
 _ARGS = ("di", "si", "dx", "r10", "r8", "r9")
-_COMPAT_CS = 0x23
+_COMPAT_ARGS = ("bx", "cx", "dx", "si", "di", "bp")
+_COMPAT_CS, _NATIVE_CS = 0x23, 0x33  # __USER32_CS, __USER_CS (asm/segment.h)
+_SELECTORS = ("cs", "ss", "ds", "es", "fs", "gs")
+_IN_LDT = 4  # of a selector: it is of the task's own table (modify_ldt(2))
+NATIVE, COMPAT = 1, 2  # user_x86_regs_entry.mode
 
 # Extended state components: number in XCR0, field of user_x86_xsave_entry, element size in bytes.
 _COMPONENTS = (
@@ -88,8 +96,9 @@ _ERESTART = range(-514, -511)  # ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
 _ERESTARTNOINTR = -513
 _ERESTART_RESTARTBLOCK = -516
 _EINTR = -4
-_NR_restart_syscall = 219
+_NR_restart_syscall, _NR_restart_syscall_COMPAT = 219, 0
 _SYSCALL_SIZE = 2
+_JUMP_HOME, _FAR_JUMP_HOME = b"\xff\x25", b"\xff\x2d"  # jmp, ljmp *offset(%rip)
 
 
 def _signed(value: int) -> int:
@@ -110,13 +119,35 @@ def put(regs: bytearray, **values: int) -> None:
 
 def is_compat(regs: bytes | bytearray) -> bool:
     """Does the thread run 32-bit code?"""
-    return len(regs) != _REGS.size or get(regs, "cs") == _COMPAT_CS
+    return get(regs, "cs") == _COMPAT_CS
+
+
+def foreign_segments(regs: bytes | bytearray) -> list[str]:
+    """Registers with segments that nothing in an image describes, or that are of neither kind of program."""
+    out = [f"{name} is {get(regs, name):#x}" for name in _SELECTORS if get(regs, name) & _IN_LDT]
+    if not out and get(regs, "cs") not in (_COMPAT_CS, _NATIVE_CS):
+        out.append(f"cs is {get(regs, 'cs'):#x}")
+    return out
+
+
+def jump(regs: bytearray, to: int) -> None:
+    """Let a thread go on in code of ours."""
+    put(regs, ip=to, orig_ax=-1, cs=_NATIVE_CS)
 
 
 def for_syscall(regs: bytes | bytearray, at: int, nr: int, *args: int) -> bytearray:
-    """The registers with which a thread executes one system call at the instruction `at`."""
+    """The registers with which a thread executes one system call at the instruction `at` of ours."""
     out = bytearray(regs)
-    put(out, ip=at, ax=nr, orig_ax=-1, **dict(zip(_ARGS, args, strict=False)))
+    jump(out, at)
+    put(out, ax=nr, **dict(zip(_ARGS, args, strict=False)))
+    return out
+
+
+def for_syscall_compat(regs: bytes | bytearray, at: int, nr: int, *args: int) -> bytearray:
+    """The same for a call of the table of 32-bit programs; `at` is the instruction for these."""
+    out = bytearray(regs)
+    jump(out, at)
+    put(out, ax=nr, **{name: value & 0xFFFFFFFF for name, value in zip(_COMPAT_ARGS, args, strict=False)})
     return out
 
 
@@ -127,6 +158,8 @@ def syscall_result(regs: bytes | bytearray) -> int:
 
 def syscall_args(regs: bytes | bytearray) -> list[int]:
     """The six arguments of the system call that the thread is in."""
+    if is_compat(regs):
+        return [get(regs, name) & 0xFFFFFFFF for name in _COMPAT_ARGS]
     return [get(regs, name) for name in _ARGS]
 
 
@@ -161,7 +194,8 @@ def resumed(regs: bytes | bytearray) -> bytearray:
     out = bytearray(regs)
     pending = interrupted(regs)
     if pending:
-        nr = _NR_restart_syscall if pending[1] == _ERESTART_RESTARTBLOCK else pending[0]
+        restart = _NR_restart_syscall_COMPAT if is_compat(regs) else _NR_restart_syscall
+        nr = restart if pending[1] == _ERESTART_RESTARTBLOCK else pending[0]
         put(out, ax=nr, ip=get(regs, "ip") - _SYSCALL_SIZE)
     return out
 
@@ -169,8 +203,14 @@ def resumed(regs: bytes | bytearray) -> bytearray:
 def graft_registers(regs: bytes | bytearray) -> bytes:
     """What the graft puts back when it goes home alone: the flags, r15 to di, sp, ip (blobs/arch/x86_64.h)."""
     out = resumed(regs)
-    values = [get(out, "flags"), *(get(out, n) for n in _NAMES[:15]), get(out, "sp"), get(out, "ip")]
+    home = get(out, "ip") & 0xFFFFFFFF | _COMPAT_CS << 32 if is_compat(out) else get(out, "ip")
+    values = [get(out, "flags"), *(get(out, n) for n in _NAMES[:15]), get(out, "sp"), home]
     return struct.pack("<18Q", *values)
+
+
+def graft_of(regs: bytes | bytearray, code: bytes) -> bytes:
+    """The graft's instructions for such a thread: to 32-bit code they jump home by a far jump, to ip and cs."""
+    return code.replace(_JUMP_HOME, _FAR_JUMP_HOME) if is_compat(regs) else code
 
 
 def dump_registers(
@@ -184,8 +224,6 @@ def dump_registers(
     """
     info = core.thread_info
     gp = info.gpregs
-    if len(regs) != _REGS.size:
-        raise Unsupported(["it runs 32-bit code: not supported yet"])
     values = dict(zip(_NAMES, _REGS.unpack(regs), strict=True))
     if interrupted(regs):
         if needs_restart_block(regs):
@@ -193,9 +231,13 @@ def dump_registers(
         else:
             values["ax"] = values["orig_ax"]
             values["ip"] -= _SYSCALL_SIZE
+    gp.mode = NATIVE
+    if is_compat(regs):
+        gp.mode = COMPAT
+        # as the register set of 32-bit code has them: no bases, which are the segments', and no r8 to r15
+        values = {name: value & 0xFFFFFFFF * (name not in _NOT_COMPAT) for name, value in values.items()}
     for name, value in values.items():
         setattr(gp, name, value)
-    gp.mode = 1  # NATIVE
     fp = info.fpregs
     f = _LEGACY.unpack_from(state)
     fp.cwd, fp.swd, fp.twd, fp.fop, fp.rip, fp.rdp, fp.mxcsr, fp.mxcsr_mask = f[:8]
@@ -275,6 +317,10 @@ def general_of(core: Any) -> bytes:
     gp = core.thread_info.gpregs
     values = {name: getattr(gp, name) for name in _NAMES}
     values["orig_ax"] = 0xFFFFFFFFFFFFFFFF
+    if gp.mode == COMPAT:
+        bases = {d.entry_number: d.base_addr for d in core.thread_info.tls}
+        for name in ("fs", "gs"):
+            values[f"{name}_base"] = bases.get(values[name] >> 3, 0)
     return _REGS.pack(*values.values())
 
 

@@ -84,6 +84,14 @@ def kcmp(pid1: int, pid2: int, kind: int, idx1: int = 0, idx2: int = 0) -> int:
     return check(lib.zd_kcmp(pid1, pid2, kind, idx1, idx2), f"kcmp({pid1}, {pid2}, {kind})")
 
 
+def with_vdso32(at: int) -> int:
+    """Start a process that has the vdso of 32-bit programs at this address, and does nothing; returns its pid.
+
+    It dies with this thread; to be killed and reaped. KernelError for a kernel that runs no 32-bit programs.
+    """
+    return check(lib.zd_with_vdso32(at), "arch_prctl(ARCH_MAP_VDSO_32)")
+
+
 def scan(pid: int) -> tuple[list[int], list[int]]:
     """(thread ids, children of all threads) of a process, ascending; KernelError ENOENT when it is gone.
 

@@ -120,19 +120,19 @@ class Tracee:
         self._request(pt.PTRACE_DETACH, "PTRACE_DETACH", 0, sig)
 
     def general(self) -> bytearray:
-        """The general registers: struct user_regs_struct (NT_PRSTATUS) as it is."""
+        """The general registers: struct user_regs_struct as this machine's own programs have it, whatever it runs."""
         buf = bytearray(512)
         n = check(
-            lib.zd_regset_get(self.pid, pt.NT_PRSTATUS, ffi.from_buffer(buf), len(buf)),
-            f"ptrace(PTRACE_GETREGSET, {self.pid}, NT_PRSTATUS)",
+            lib.zd_general_get(self.pid, ffi.from_buffer(buf), len(buf)),
+            f"ptrace(PTRACE_GETREGS, {self.pid})",
         )
         return buf[:n]
 
     def set_general(self, regs: bytes | bytearray) -> None:
         """Set all general registers; orig_rax too, so that an interrupted system call is restarted at resume."""
         check(
-            lib.zd_regset_set(self.pid, pt.NT_PRSTATUS, ffi.from_buffer(regs), len(regs)),
-            f"ptrace(PTRACE_SETREGSET, {self.pid}, NT_PRSTATUS)",
+            lib.zd_general_set(self.pid, ffi.from_buffer(regs), len(regs)),
+            f"ptrace(PTRACE_SETREGS, {self.pid})",
         )
 
     def extended(self, kind: int = pt.NT_X86_XSTATE) -> bytearray:

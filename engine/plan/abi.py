@@ -89,6 +89,7 @@ BLOB = Struct(
     ("graft_data", "u32"),
     ("graft_size", "u32"),
     ("size", "u32"),
+    ("syscall32", "u32"),
 )
 
 # The graft's data: how the first thread and the others get into the arena, and who is there. Two homes follow: of the
@@ -117,6 +118,7 @@ OP_SPAWN = 1  # clone3(arg0, arg1); the child runs the program at arg2
 OP_ADD = 2  # add arg1 to the 32-bit word at arg0 and wake its waiters
 OP_WAIT = 3  # until the 32-bit word at arg0 is at least arg1
 OP_GONE = 5  # until the 32-bit word at arg0 is 0: a thread's CLONE_CHILD_CLEARTID
+OP_SYSCALL32 = 6  # the same by the table of 32-bit programs; five arguments, pointers below 4 GiB
 OP_PARK = 4  # the program is done: wait on the keeper at arg0
 
 EXPECT_OK = 0  # anything but an errno

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 PAGE = 4096
 EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
 _ERRNO_MIN = -4095
+_LOW, _LOW_HIGH = 0x1000_0000, 0xFF00_0000  # behind where 32-bit programs are linked to, and below their stacks
 
 
 class Machine:
     """One architecture as plans see it: its executor, its system call numbers, its registers in the graft."""
 
-    __slots__ = ("blob", "executor", "name", "nr", "path")
+    __slots__ = ("_compat", "blob", "executor", "name", "nr", "path")
 
     def __init__(self, path: str, name: str) -> None:
         """Load what the build left in `path`/`name`; OSError when it is not there."""
@@ -34,8 +35,18 @@ class Machine:
             self.executor = f.read()
         fields = abi.BLOB.codec.unpack_from(self.executor)
         self.blob: dict[str, int] = dict(zip(abi.BLOB.offset, fields, strict=True))
-        with open(f"{self.path}/syscalls") as f:
-            self.nr = {key: int(value) for key, value in (line.split() for line in f)}
+        self.nr = self._numbers("syscalls")
+        self._compat: dict[str, int] = {}
+
+    def _numbers(self, file: str) -> dict[str, int]:
+        with open(f"{self.path}/{file}") as f:
+            return {key: int(value) for key, value in (line.split() for line in f)}
+
+    @property
+    def compat_nr(self) -> dict[str, int]:
+        """The system call numbers of 32-bit programs; few dumps and restores meet any."""
+        self._compat = self._compat or self._numbers("syscalls32")
+        return self._compat
 
 
 class Ref:
@@ -72,7 +83,8 @@ class Operation:
             for a in self.args
         )
         note = self.note if isinstance(self.note, str) else self.note()
-        return f"{self.name}({shown})" + (f"  # {note}" if note else "")
+        kind = "32-bit " if self.code == abi.OP_SYSCALL32 else ""
+        return f"{kind}{self.name}({shown})" + (f"  # {note}" if note else "")
 
 
 class Program:
@@ -106,6 +118,12 @@ class Program:
         if name not in self.arena.machine.nr:
             raise KeyError(f"{name}: not a system call of {self.arena.machine.name}")
         return self._add(Operation(abi.OP_SYSCALL, name, args, expect, want, note))
+
+    def sys_compat(self, name: str, *args: Arg, note: str = "", expect: int = abi.EXPECT_OK) -> Ref:
+        """A system call as 32-bit programs make it: five arguments at most, and an arena that is `low`."""
+        if name not in self.arena.machine.compat_nr:
+            raise KeyError(f"{name}: not a 32-bit system call of {self.arena.machine.name}")
+        return self._add(Operation(abi.OP_SYSCALL32, name, args, expect, 0, note))
 
     def ask(self, name: str, *args: Arg, note: str = "") -> Ref:
         """A system call whose errno is an answer like any other."""
@@ -153,7 +171,7 @@ class Program:
     def encode(self) -> bytes:
         """The operations as the executor reads them; `ops_address` must be set."""
         pack = abi.OP.codec.pack
-        nr = self.arena.machine.nr
+        machine = self.arena.machine
         result_at = self.ops_address + abi.OP.offset["result"]
         out = []
         for op in self.operations:
@@ -165,7 +183,11 @@ class Program:
                     args[i] = result_at + a.index * abi.OP.size
                 else:
                     args[i] = a & 0xFFFFFFFFFFFFFFFF
-            number = nr[op.name] if op.code == abi.OP_SYSCALL else 0
+            number = 0
+            if op.code == abi.OP_SYSCALL:
+                number = machine.nr[op.name]
+            elif op.code == abi.OP_SYSCALL32:
+                number = machine.compat_nr[op.name]
             out.append(pack(op.code, op.expect, indirect, number, *args, op.want & 0xFFFFFFFFFFFFFFFF, 0))
         return b"".join(out)
 
@@ -193,6 +215,16 @@ class Arena:
     def entry(self) -> int:
         """Address of the executor's entry."""
         return self.base + EXECUTOR_AT + self.machine.blob["entry"]
+
+    @property
+    def low(self) -> bool:
+        """Can 32-bit system calls be given pointers into it?"""
+        return self.base < _LOW_HIGH
+
+    @property
+    def compat_syscall_instruction(self) -> int:
+        """Address of an instruction in the executor for 32-bit system calls."""
+        return self.base + EXECUTOR_AT + self.machine.blob["syscall32"]
 
     @property
     def syscall_instruction(self) -> int:
@@ -271,6 +303,11 @@ def status(memory: Any, arena: Arena, program: Program) -> tuple[int, int, int]:
     at = arena.offset(program.address)
     _, _, pc, state, _, error, _ = abi.PROG.codec.unpack_from(memory, at)
     return state, pc, error
+
+
+def place(taken: list[tuple[int, int]], size: int, low: bool) -> int:
+    """free_hole(), of which 32-bit tasks can make use too where it has to be `low`."""
+    return free_hole(taken, size, _LOW, _LOW_HIGH) if low else free_hole(taken, size)
 
 
 def free_hole(taken: list[tuple[int, int]], size: int, low: int = 1 << 32, high: int = 0x5000_0000_0000) -> int:

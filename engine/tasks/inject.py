@@ -65,7 +65,7 @@ class Graft:
     def _is_dead(self, pid: int, address: int) -> bool:
         """Are these bytes nobody's: zeroes, or a graft that an engine killed half-way has left there?"""
         there = memory.read(pid, address, self.size)
-        return there == bytes(self.size) or there.startswith(self.code[: self.what.arena.machine.blob["graft_data"]])
+        return there == bytes(self.size) or there.startswith(self.code[: self.what.arena.machine.blob["graft_tail"]])
 
     def _find(self, pid: int, vmas: list[proc.Vma]) -> int:
         """The address of dead bytes at the end of an executable page, the vdso's before any other's.
@@ -148,8 +148,8 @@ class Parasite:
                 self.arena.entry,
             )
         there, leave = bytearray(regs), bytearray(regs)
-        self._arch.put(there, ip=graft.at("graft_thread"), orig_ax=-1)
-        self._arch.put(leave, ip=graft.at("graft_thread_leave"), orig_ax=-1)
+        self._arch.jump(there, graft.at("graft_thread"))
+        self._arch.jump(leave, graft.at("graft_thread_leave"))
         self._visits.make(tracee, home, there, leave, regs, mask)
         state, pc, error = status(self.memory, self.arena, program)
         if state == abi.STATE_FAILED:
@@ -170,7 +170,7 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
     pid, what, place = tracee.pid, graft.what, graft.place
     arena = what.arena
     blob, nr = arena.machine.blob, arena.machine.nr
-    code = bytearray(graft.code)
+    code = bytearray(arch.graft_of(regs, graft.code))
     fields = (0, what.stack, what.first.address, arena.base, what.size, what.inside)
     others = (0, what.other_stack, what.other.address)
     abi.GRAFT.codec.pack_into(code, blob["graft_data"], *fields, *others)
@@ -233,7 +233,7 @@ def _unmap(arch: ModuleType, tracee: Tracee, graft: Graft) -> None:
         tracee.interrupt()
         tracee.wait_event_stop()
     leave = tracee.general()
-    arch.put(leave, ip=graft.at("graft_leave"), orig_ax=-1)
+    arch.jump(leave, graft.at("graft_leave"))
     tracee.set_general(leave)
     tracee.to_syscall_stop()
     tracee.to_syscall_stop()

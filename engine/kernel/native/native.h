@@ -24,12 +24,15 @@ int zd_ioprio_get(int tid);
 /* ptrace.c */
 long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data);
 long zd_ptrace_buf(int request, int pid, unsigned long addr, void *data);
+long zd_general_get(int pid, void *buf, unsigned long size);
+long zd_general_set(int pid, const void *buf, unsigned long size);
 long zd_regset_get(int pid, unsigned type, void *buf, unsigned long size);
 long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size);
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size);
 int zd_cpuid(unsigned leaf, unsigned subleaf, unsigned *registers);
 int zd_landlock_abi(void);
 int zd_bystander(unsigned uid, unsigned gid);
+int zd_with_vdso32(unsigned long at);
 
 /* memory.c */
 long zd_read_memory(int pid, unsigned long addr, void *buf, unsigned long size);

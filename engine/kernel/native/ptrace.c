@@ -4,10 +4,14 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -48,6 +52,32 @@ long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size)
 	return answer(syscall(SYS_ptrace, (long)PTRACE_SETREGSET, (long)pid, (unsigned long)type, &v));
 }
 
+/*
+ * The general registers, in the layout of the tracer's own programs: on x86-64 the set NT_PRSTATUS of a
+ * thread that runs 32-bit code is another one. Returns the size in bytes of what was read.
+ */
+long zd_general_get(int pid, void *buf, unsigned long size)
+{
+#ifdef __x86_64__
+	if (size < sizeof(struct user_regs_struct))
+		return -EINVAL;
+	return zd_ptrace_buf(PTRACE_GETREGS, pid, 0, buf) ?: (long)sizeof(struct user_regs_struct);
+#else
+	return zd_regset_get(pid, 1 /* NT_PRSTATUS */, buf, size);
+#endif
+}
+
+long zd_general_set(int pid, const void *buf, unsigned long size)
+{
+#ifdef __x86_64__
+	if (size != sizeof(struct user_regs_struct))
+		return -EINVAL;
+	return zd_ptrace_buf(PTRACE_SETREGS, pid, 0, (void *)buf);
+#else
+	return zd_regset_set(pid, 1 /* NT_PRSTATUS */, buf, size);
+#endif
+}
+
 /* Where an extended state component lies in the NT_X86_XSTATE set: CPUID leaf 0xd. -ENODEV: this CPU has
  * none. */
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size)
@@ -85,20 +115,41 @@ int zd_landlock_abi(void)
 
 /* Whoever has these ids may look at the caller afterwards, and nobody needs any capability for it.
  * Credentials first: a change of them takes dumpable and the parent's death signal away. */
-static int become_bystander(unsigned uid, unsigned gid)
+static int become_bystander(unsigned long uid, unsigned long gid)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
 
 	if (syscall(SYS_setgroups, 0L, NULL) || syscall(SYS_setresgid, gid, gid, gid) ||
 	    syscall(SYS_setresuid, uid, uid, uid) || syscall(SYS_capset, &header, none) ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL) || prctl(PR_SET_DUMPABLE, 1))
+	    prctl(PR_SET_DUMPABLE, 1))
 		return errno;
 	return 0;
 }
 
-/* Start a process with these ids, no groups and no capabilities, that waits to be killed; returns its pid. */
-int zd_bystander(unsigned uid, unsigned gid)
+/* The kernel maps one vdso a process: first away with the caller's. */
+static int become_with_vdso32(unsigned long at, unsigned long unused)
+{
+#ifdef __x86_64__
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long start, end;
+	char line[512];
+
+	(void)unused;
+	if (!maps)
+		return errno;
+	while (fgets(line, sizeof(line), maps))
+		if ((strstr(line, "[vdso]") || strstr(line, "[vvar")) &&
+		    sscanf(line, "%lx-%lx", &start, &end) == 2)
+			munmap((void *)start, end - start);
+	return syscall(SYS_arch_prctl, 0x2002 /* ARCH_MAP_VDSO_32 */, at) < 0 ? errno : 0;
+#else
+	return ENOSYS;
+#endif
+}
+
+/* Start a process that becomes what `become` says, and waits to be killed; returns its pid. */
+static int start_waiting(int (*become)(unsigned long a, unsigned long b), unsigned long a, unsigned long b)
 {
 	int ends[2], parent = getpid(), error = 0;
 	long pid;
@@ -110,7 +161,9 @@ int zd_bystander(unsigned uid, unsigned gid)
 	if (pid < 0)
 		error = errno;
 	if (!pid) {
-		error = become_bystander(uid, gid);
+		error = become(a, b);
+		if (!error && prctl(PR_SET_PDEATHSIG, SIGKILL))
+			error = errno;
 		n = write(ends[1], &error, sizeof(error));
 		if (error || n < 0 || getppid() != parent || close_range(0, ~0U, 0))
 			syscall(SYS_exit_group, 1);
@@ -129,4 +182,16 @@ int zd_bystander(unsigned uid, unsigned gid)
 	}
 	close(ends[0]);
 	return error ? -error : (int)pid;
+}
+
+/* A process with these ids, no groups and no capabilities. */
+int zd_bystander(unsigned uid, unsigned gid)
+{
+	return start_waiting(become_bystander, uid, gid);
+}
+
+/* A process that has, at this address, the vdso of 32-bit programs, and no other. */
+int zd_with_vdso32(unsigned long at)
+{
+	return start_waiting(become_with_vdso32, at, 0);
 }

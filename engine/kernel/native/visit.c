@@ -13,7 +13,6 @@
 
 #include "native.h"
 
-#define NT_PRSTATUS  1
 #define SLICE_US     100000
 #define EVENT_STOP   128
 #define SETSIGMASK   0x420b
@@ -100,7 +99,7 @@ long zd_visit(struct zd_visit *v)
 	if (r)
 		return r;
 	memcpy((char *)v->view + v->prog_at, v->prog, v->prog_size);
-	r = zd_regset_set(v->tid, NT_PRSTATUS, v->there, v->regs_size);
+	r = zd_general_set(v->tid, v->there, v->regs_size);
 	if (r)
 		return r;
 	r = zd_ptrace_buf(SETSIGMASK, v->tid, sizeof(all), &all);
@@ -115,10 +114,10 @@ long zd_visit(struct zd_visit *v)
 				return back;
 		}
 	}
-	back = zd_regset_set(v->tid, NT_PRSTATUS, v->leave, v->regs_size);
+	back = zd_general_set(v->tid, v->leave, v->regs_size);
 	store(v, v->inside_at, 0);
 	back = back ? back : put(v->mem, &nothing, sizeof(nothing), v->entry_at);
 	back = back ? back : zd_ptrace_buf(SETSIGMASK, v->tid, sizeof(mask), &mask);
-	back = back ? back : zd_regset_set(v->tid, NT_PRSTATUS, v->regs, v->regs_size);
+	back = back ? back : zd_general_set(v->tid, v->regs, v->regs_size);
 	return r ? r : back;
 }
