@@ -15,10 +15,10 @@ from engine.kernel import memory, proc, process
 from engine.kernel.uapi import ptrace as pt
 from engine.memory import uprobes, vdso
 from engine.memory import vmas as vma_kind
-from engine.plan.program import Arena, free_hole
+from engine.plan.program import Arena, place
 from engine.preflight import preflight
 from engine.stats import Clock, DumpStats
-from engine.tasks import collect, freeze, landlock, restart, sched, seccomp, threads
+from engine.tasks import collect, compat, freeze, landlock, restart, sched, seccomp, threads
 from engine.tasks.collect import Collected, Interview
 from engine.tasks.inject import Graft
 
@@ -56,7 +56,8 @@ class Dump:
         self.stats = DumpStats()
         self.files = FileTable(ctx.schema.message)
         taken = [(v.start, v.end) for its in mappings.values() for v in its]
-        self.interview = Interview(Arena(ctx.machine, free_hole(taken, collect.ARENA_MAX)), probes, vmas)
+        low = any(compat.is_small(its) for its in mappings.values())
+        self.interview = Interview(Arena(ctx.machine, place(taken, collect.ARENA_MAX, low)), probes, vmas)
         self.grafts: dict[int, Graft] = {}
         for pid, its in mappings.items():
             with suppress(KernelError):  # it has ended meanwhile; what else there is is found when it is frozen

@@ -91,8 +91,6 @@ def _task(
         for name in its
         if its[name] != own.get(name)
     ]
-    if _is_32_bit(view):
-        out.append("is a 32-bit program: these are not supported yet")
     task.vmas = proc.smaps(view, seen)
     out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
@@ -159,15 +157,6 @@ def _sessions(ctx: Context, seen: dict[int, Seen], root: int) -> list[str]:
 def _is_free(pid: int) -> bool:
     """Is there no task of that number any more?"""
     return not os.path.exists(f"/proc/{pid}")
-
-
-def _is_32_bit(pid: int) -> bool:
-    """ELFCLASS32 of the executable (elf(5)); registers tell for sure, but only of a frozen task."""
-    fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 5) == b"\x7fELF\x01"
-    finally:
-        os.close(fd)
 
 
 def _target(pid: int) -> None:

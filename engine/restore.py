@@ -71,7 +71,7 @@ def read(ctx: Context, images: Images) -> TreeImages:
         raise Unsupported(blockers)
     uprobes.check(tree.inventory, ctx.options.allow_uprobes)
     entry = tree.seccomp if tree.seccomp is not None else ctx.schema.message("seccomp_entry")()
-    kernels = vdso.own()
+    kernels = vdso.Kernels()
     for task in tree.live():
         cores = {task.pid: task.core, **dict(task.threads)}
         task.vdso = vdso.prepare(task, images, cores, kernels)

@@ -51,13 +51,16 @@ def ask(q: Questions) -> Ref:
     return q.ask("brk", 0)
 
 
-def dump(mm: Any, q: Answers, brk: Ref, pid: int, stat: proc.Stat) -> None:
-    """Fill all of mm_entry but the mappings, the executable and what identity.py knows."""
+def dump(mm: Any, q: Answers, brk: Ref, pid: int, stat: proc.Stat, is_compat: bool) -> None:
+    """Fill all of mm_entry but the mappings, the executable and what identity.py knows.
+
+    A 32-bit program's auxiliary vector has 32-bit words, of which each word of the image holds two.
+    """
     for field, number in _STAT.items():
         setattr(mm, field, stat[number])
     mm.mm_brk = q.result(brk)
     words = proc.auxv(pid)
-    while words[-2:] == [0, 0]:
+    while words[-2:] == [0, 0] and not is_compat:
         del words[-2:]  # AT_NULL, which PR_SET_MM_MAP adds again; CRIU takes no more than 44 words
     mm.mm_saved_auxv.extend(words)
 

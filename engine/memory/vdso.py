@@ -14,11 +14,13 @@ import struct
 from engine.errors import BadImage, EngineError
 from engine.images.files import Images
 from engine.images.validate import stored_pages
-from engine.kernel import memory, proc
+from engine.kernel import memory, proc, process
 from engine.kernel.uapi import mman as mm
+from engine.kernel.uapi.signal import SIGKILL
 from engine.memory.vmas import ANON_PRIVATE, REGULAR, VDSO, VVAR, plan_vdso
 from engine.plan import abi
 from engine.plan.program import Program, free_hole
+from engine.tasks import compat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _SIGNATURE = b"CRIUvDSO"
 _VERSION = 3
 _MARK = struct.Struct("<8s4Q")  # signature, the old vdso, version, the old vvar, the kernel's vvar
 _SIGTRAP_BIT = 1 << 4
+_SCRATCH = 0x1000_0000  # where a process of ours has nothing
 _STEPS = 4096  # instructions after which a thread is left inside of the vdso
 
 # x86-64. rax is nobody's at a function's entry, and what returns the result.
@@ -57,11 +60,11 @@ class Proxy:
         self.patches: list[tuple[int, bytes]] = []
 
 
-def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: tuple[int, bytes]) -> Proxy | None:
+def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: Kernels) -> Proxy | None:
     """Decide how the task's vdso comes back: None when the kernel maps it where it was, or the task had none.
 
     With a proxy, the entries of task.mm change: the old vdso and vvar become ordinary mappings, and one entry more says
-    where the kernel's go. `kernels` is what own() says. `cores` are those of all threads, by tid; one that stopped
+    where the kernel's go. `cores` are those of all threads, by tid; one that stopped
     inside of a jump is moved back to the function's entry. Raises EngineError when a thread was inside of code that
     cannot go on here.
     """
@@ -72,7 +75,7 @@ def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: tu
             v.status &= ~VVAR  # of no use to anybody, but it was there
         return None
     start, size = code[0].start, sum(v.end - v.start for v in code)
-    own_vvar, own = kernels
+    own_vvar, own = kernels.of(task.core)
     dumped = _pages(task, images, start, size)
     placed = len(code) == len(vvar) == 1 and code[0].prot == mm.PROT_READ | mm.PROT_EXEC and vvar[0].end == start
     alike = placed and (vvar[0].end - vvar[0].start, size) == (own_vvar, len(own))
@@ -83,6 +86,11 @@ def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: tu
         raise EngineError(f"pid {task.pid}: its vdso is not this kernel's, and not in the images; dump again")
     if alike and dumped == own and not forced:
         return None
+    if compat.is_compat(task.core):
+        raise EngineError(
+            f"pid {task.pid}: its vdso is not this kernel's for 32-bit programs;"
+            " restore it on the kernel that it was dumped on"
+        )
     from engine.memory.elf import functions  # two in a hundred restores need it
 
     try:
@@ -111,9 +119,10 @@ def prepare(task: TaskImages, images: Images, cores: dict[int, Any], kernels: tu
     return proxy
 
 
-def plan(arch: ModuleType, program: Program, vmas: Any, proxy: Proxy | None) -> None:
+def plan(arch: ModuleType, program: Program, task: TaskImages) -> None:
     """Have this kernel's vdso and vvar mapped; for a proxied task, write jumps and mark. The last of its mappings."""
-    plan_vdso(arch, program, vmas)
+    proxy = task.vdso
+    plan_vdso(arch, program, task.mm.vmas, compat.is_compat(task.core))
     if proxy is None:
         return
     for start, end, _ in proxy.areas:
@@ -189,15 +198,37 @@ def leave(arch: ModuleType, tracee: Tracee, vdso: list[tuple[int, int]]) -> bool
     return False
 
 
-def own() -> tuple[int, bytes]:
-    """This kernel's: the size of vvar in bytes, and the vdso; b"" where there is none (booted with vdso=0)."""
+class Kernels:
+    """This kernel's: (the size of vvar in bytes, the vdso) by kind of program; b"" for none (booted with vdso=0)."""
+
+    __slots__ = ("_compat", "_native")
+
+    def __init__(self) -> None:
+        self._native = _mapped(os.getpid())
+        self._compat: tuple[int, bytes] | None = None
+
+    def of(self, core: Any) -> tuple[int, bytes]:
+        """For a task with this core_entry."""
+        if not compat.is_compat(core):
+            return self._native
+        if self._compat is None:  # only a process that has it can show it
+            pid = process.with_vdso32(_SCRATCH)
+            try:
+                self._compat = _mapped(pid)
+            finally:
+                os.kill(pid, SIGKILL)
+                process.wait_exit(pid)
+        return self._compat
+
+
+def _mapped(pid: int) -> tuple[int, bytes]:
     vvar, code = 0, b""
-    for line in proc.read_text("/proc/self/maps").splitlines():
+    for line in proc.read_text(f"/proc/{pid}/maps").splitlines():
         name = line.rpartition(" ")[2]
         if name in ("[vvar]", "[vvar_vclock]", "[vdso]"):
             start, end = (int(word, 16) for word in line.partition(" ")[0].split("-"))
             if name == "[vdso]":
-                code = memory.read(os.getpid(), start, end - start)
+                code = memory.read(pid, start, end - start)
             else:
                 vvar += end - start
     return vvar, code

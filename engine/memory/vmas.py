@@ -200,12 +200,13 @@ def plan_protect(program: Program, vma: Any, filled: bool) -> None:
         program.sys("mlock2", vma.start, size, 0)
 
 
-def plan_vdso(arch: ModuleType, program: Program, vmas: Any) -> None:
+def plan_vdso(arch: ModuleType, program: Program, vmas: Any, is_compat: bool = False) -> None:
     """Map this kernel's vdso and vvar where the task had them. The layout must have been found equal before."""
     group = [v for v in vmas if v.status & (VDSO | VVAR)]
     if group:
         lowest = min(v.start for v in group)
-        program.sys("arch_prctl", arch.ARCH_MAP_VDSO, lowest, note="vdso and vvar")
+        code = arch.ARCH_MAP_VDSO_COMPAT if is_compat else arch.ARCH_MAP_VDSO
+        program.sys("arch_prctl", code, lowest, note="vdso and vvar")
 
 
 def text(vma: Any) -> str:

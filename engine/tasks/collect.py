@@ -10,7 +10,7 @@ from engine.kernel import proc, process
 from engine.memory import mm as mm_kind
 from engine.memory import vdso
 from engine.memory import vmas as vma_kind
-from engine.tasks import creds, identity, landlock, limits, restart, sched, seccomp, signals, threads, timers
+from engine.tasks import compat, creds, identity, landlock, limits, restart, sched, seccomp, signals, threads, timers
 from engine.tasks.freeze import Frozen, Task
 from engine.tasks.inject import Graft, Parasite, Questionnaire, injected
 from engine.tasks.questions import Answers, Questions
@@ -141,7 +141,10 @@ def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) 
         if threads.leave_critical_section(ctx.arch, tracee, thread.area):
             ctx.log.info(f"pid {tracee.pid}: left a restartable sequence for its abort handler")
         thread.regs = tracee.general()
-        if any(start <= ctx.arch.get(thread.regs, "ip") < end for start, end in vdso_areas):
+        # 32-bit code always is, in a system call, and is restored on this kernel only
+        if not ctx.arch.is_compat(thread.regs) and any(
+            start <= ctx.arch.get(thread.regs, "ip") < end for start, end in vdso_areas
+        ):
             if not vdso.leave(ctx.arch, tracee, vdso_areas):
                 ctx.log.warn(f"pid {tracee.pid}: is inside of the vdso: it can be restored on this kernel only")
             thread.regs = tracee.general()
@@ -160,6 +163,8 @@ def collect(
     listed = timers.listed(view)
     late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree.tasks])
     late += shared_by_threads(task)
+    small = interview.sheet.arena.low and compat.is_small(task.vmas)
+    late += compat.blockers(ctx.arch, view, [(t.tid, t.regs) for t in task.live], small)
     if late:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
     core.tc.SetInParent()
@@ -226,10 +231,10 @@ def _visit_others(task: Collected, live: list[CollectedThread], interview: Inter
 
 def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], stopped: list[int]) -> None:
     """A second visit, for POSIX timers and stopped children: which there are is known only now."""
-    from engine.plan.program import Arena, free_hole
+    from engine.plan.program import Arena, place
 
     size = ARENA_MAX + len(listed) * timers.ASKED_MAX + len(stopped) * identity.ASKED_MAX
-    arena = Arena(ctx.machine, free_hole([(v.start, v.end) for v in task.vmas], size))
+    arena = Arena(ctx.machine, place([(v.start, v.end) for v in task.vmas], size, compat.is_small(task.vmas)))
     other = Questions(arena, "nothing to ask")
     q = Questions(arena, f"more questions to {task.pid}")
     asked = timers.ask_listed(q, listed)
@@ -291,7 +296,7 @@ def collect_memory(ctx: Context, task: Collected, interview: Interview, files: F
     """Mappings and the addresses of the process."""
     first = task.live[0].answers
     stat = proc.Stat(task.view) if task.task.leader_gone else task.stat
-    mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat)
+    mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat, ctx.arch.is_compat(task.live[0].regs))
     sched.dump_coredump_filter(task.mm, task.view)
     task.mm.exe_file_id = files.path(task.view, "exe")
     vma_kind.dump(task.mm, task.vmas, (task.mm.mm_start_brk, task.mm.mm_brk), task.view, files)

@@ -17,8 +17,8 @@ from engine.memory import load, vdso
 from engine.memory import mm as mm_kind
 from engine.memory import vmas as vma_kind
 from engine.plan import abi
-from engine.plan.program import Arena, Program, Ref, free_hole
-from engine.tasks import births, creds, identity, limits, sched, signals, threads, timers
+from engine.plan.program import Arena, Program, Ref, place
+from engine.tasks import births, compat, creds, identity, limits, sched, signals, threads, timers
 from engine.tasks.births import ORPHAN, OUTER, SIBLING, Node
 from engine.tasks.descriptors import Descriptors
 from engine.tasks.images import STOPPED, TaskImages, TreeImages
@@ -109,7 +109,8 @@ class Compiler:
         self.tree = tree
         self.opener = opener
         self.coordinator = coordinator
-        self.arena = Arena(ctx.machine, free_hole(taken, ARENA_ROOM))
+        low = any(compat.is_compat(task.core) for task in tree.live())
+        self.arena = Arena(ctx.machine, place(taken, ARENA_ROOM, low))
         self.plan = Plan(self.arena)
         self.tasks = tree.by_pid()
         self.shared = Shared(self.arena, tree)
@@ -424,7 +425,7 @@ class Compiler:
             program.sys("close", pages)
         for v in mapped:
             vma_kind.plan_protect(program, v, v.start in filled)
-        vdso.plan(self.ctx.arch, program, task.mm.vmas, task.vdso)
+        vdso.plan(self.ctx.arch, program, task)
         mm_kind.plan(program, task.mm, _EXE)
         program.sys("close", _EXE)
 

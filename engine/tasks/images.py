@@ -7,7 +7,7 @@ from engine.files import ghost, kinds
 from engine.images.files import Images
 from engine.images.schema import text
 from engine.memory import vmas as vma_kind
-from engine.tasks import births, timers
+from engine.tasks import births, compat, timers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class TaskImages:
 
     def blockers(self, pids: list[int]) -> list[str]:
         """What of it cannot be restored yet, one line each."""
-        out = timers.image_blockers(self.core, self.tree.threads, pids)
+        out = compat.image_blockers(self.live)
+        out += timers.image_blockers(self.core, self.tree.threads, pids)
         if self.mm.aios:
             out.append("AIO rings are not supported yet")
         for v in self.mm.vmas:

@@ -51,6 +51,10 @@ class Questions:
         """A system call in the task."""
         return self.program.ask(name, *args)
 
+    def ask_compat(self, name: str, *args: int | Ref) -> Ref:
+        """A system call as 32-bit programs make it; the arena must be `low`."""
+        return self.program.sys_compat(name, *args, expect=abi.EXPECT_ANY)
+
     def room(self, size: int) -> int:
         """Space in the arena for an answer by pointer; answers never go on the task's stack."""
         at = self.arena.reserve(size)

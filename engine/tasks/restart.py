@@ -15,6 +15,7 @@ import time
 from engine.kernel import memory, proc
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Arena, Machine
+from engine.tasks import compat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Timers = set[tuple[str, int]]
 
 _TIMESPEC = struct.Struct("<qq")
+_TIMESPEC_32 = struct.Struct("<ii")  # struct old_timespec32, of 32-bit calls but for those whose name ends in _TIME64
+_TIME64 = "_time64"
+_SECONDS_MAX = 0x7FFFFFFF  # 68 years: fits either
 _FUTEX_CMD_MASK = 0x7F
 _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0, 9
 _CALLS = ("nanosleep", "clock_nanosleep", "futex", "poll")
@@ -35,6 +39,8 @@ _ENDLESS = (
     ("epoll_pwait2", 3, 0),
     ("semop", -1, 0),
     ("semtimedop", 3, 0),
+    ("rt_sigtimedwait_time64", 2, 0),
+    ("semtimedop_time64", 3, 0),
 )
 _SETTLE = 0.1  # seconds
 _SLACK_NS = 1_000_000  # a timer that ended just before the freeze is the task's too
@@ -77,10 +83,11 @@ class Sleep:
     `expiries` are those that may be its own: frozen again, in the same call, it has the same.
     """
 
-    __slots__ = ("_machine", "after", "before", "expiries", "looked", "name", "now", "read", "tid")
+    __slots__ = ("_compat", "_machine", "after", "before", "expiries", "looked", "name", "now", "read", "tid")
 
     def __init__(self, machine: Machine, tid: int) -> None:
         self._machine = machine
+        self._compat = compat.is_program(tid)
         self.tid = tid
         self.name = ""
         self.before: Timers = set()
@@ -91,7 +98,7 @@ class Sleep:
 
     def look(self) -> None:
         """Just before."""
-        self.name = _call(self._machine, self.tid)
+        self.name = _call(_numbers(self._machine, self._compat), self.tid)
         self.before = timers() if self.name else set()
         self.looked = os.access("/proc/timer_list", os.R_OK)
 
@@ -102,21 +109,35 @@ class Sleep:
         self.read = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
-def _call(machine: Machine, pid: int) -> str:
-    """The call with a restart block that a task sleeps in, "" for none."""
+def _numbers(machine: Machine, is_compat: bool) -> dict[str, int]:
+    return machine.compat_nr if is_compat else machine.nr
+
+
+def _basic(name: str) -> str:
+    """Without what tells the layout of its times."""
+    return name.removesuffix(_TIME64)
+
+
+def _call(numbers: dict[str, int], pid: int) -> str:
+    """The call with a restart block that a task sleeps in, "" for none.
+
+    One that was restarted already may have been another with the same meaning: of 32-bit calls take the C library's.
+    """
     try:
         word, *args = proc.read_text(f"/proc/{pid}/syscall").split()
-        if word == str(machine.nr["restart_syscall"]):
+        if word == str(numbers["restart_syscall"]):
             stack = proc.read_text(f"/proc/{pid}/stack")
             if "do_restart_poll" in stack:
                 return "poll"
             if "futex_wait_restart" in stack:
                 return "futex"
             # both have a function that the kernel leaves out of stacks; one's first argument is a clock, not an address
-            return "nanosleep" if 4096 <= int(args[0], 16) < 1 << 63 else "clock_nanosleep"
+            if 4096 <= int(args[0], 16) < 1 << 63:
+                return "nanosleep"
+            return "clock_nanosleep" if "clock_nanosleep_time64" not in numbers else "clock_nanosleep_time64"
     except (OSError, IndexError, ValueError):
         return ""  # running, or a kernel that does not show it: the call will return EINTR, with a warning
-    return next((name for name in _CALLS if word == str(machine.nr[name])), "")
+    return next((name for name, nr in numbers.items() if word == str(nr) and _basic(name) in _CALLS), "")
 
 
 def undo_interruption(arch: ModuleType, machine: Machine, regs: bytearray) -> None:
@@ -126,13 +147,16 @@ def undo_interruption(arch: ModuleType, machine: Machine, regs: bytearray) -> No
     So is a wait until a time, not for one, which the kernel would continue from its restart block.
     """
     args = arch.syscall_args(regs)
-    if needs(arch, regs) and arch.interrupted(regs)[0] == machine.nr["futex"] and _is_absolute(args):
-        arch.repeat(regs, machine.nr["futex"])
+    numbers = _numbers(machine, arch.is_compat(regs))
+    if needs(arch, regs) and _is_absolute(args):
+        nr = arch.interrupted(regs)[0]
+        if nr in (numbers["futex"], numbers.get("futex" + _TIME64)):
+            arch.repeat(regs, nr)
     number = arch.failed_with_eintr(regs)
     if number is None:
         return
     for name, index, never in _ENDLESS:
-        if number == machine.nr.get(name) and (index < 0 or args[index] & 0xFFFFFFFF == never):
+        if number == numbers.get(name) and (index < 0 or args[index] & 0xFFFFFFFF == never):
             arch.repeat(regs, number)
 
 
@@ -149,21 +173,22 @@ def needs(arch: ModuleType, regs: bytes | bytearray) -> bool:
 def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray, sleep: Sleep) -> bool:
     """Fill the extension of core_entry for a thread that `needs` it; False if the rest is not known."""
     nr = arch.interrupted(regs)[0]
-    if sleep.name == "futex" and _is_absolute(arch.syscall_args(regs)):
-        arch.repeat(regs, machine.nr["futex"])
+    numbers = _numbers(machine, arch.is_compat(regs))
+    if _basic(sleep.name) == "futex" and _is_absolute(arch.syscall_args(regs)):
+        arch.repeat(regs, numbers[sleep.name])
         return True
     gone = [expiry for _, expiry in sleep.before - sleep.after]
     now = sleep.now
-    if nr == machine.nr["restart_syscall"]:
+    if nr == numbers["restart_syscall"]:
         # others' timers end meanwhile too, but those have expired; one that was about to may be the task's
         gone = [e for e in gone if e > sleep.read] or [e for e in gone if e > now - _SLACK_NS]
         gone = [e for e in gone if e in sleep.expiries] or gone
         sleep.expiries = set(gone)
         if not sleep.name or len(gone) != 1:
             return False
-        nr, left = machine.nr[sleep.name], max(gone[0] - now, 0)
+        nr, left = numbers[sleep.name], max(gone[0] - now, 0)
     else:
-        whole = _timeout_ns(machine, sleep.tid, nr, arch.syscall_args(regs))
+        whole = _timeout_ns(arch, numbers, sleep.tid, nr, regs)
         if whole is None or not sleep.looked:
             return False
         # never early: of several that fit the latest; of none, the call began after we looked, a moment ago
@@ -174,16 +199,23 @@ def dump(arch: ModuleType, machine: Machine, core: Any, regs: bytes | bytearray,
     return True
 
 
-def _timeout_ns(machine: Machine, pid: int, nr: int, args: list[int]) -> int | None:
+def _timespec(name: str, is_compat: bool) -> struct.Struct:
+    return _TIMESPEC_32 if is_compat and not name.endswith(_TIME64) else _TIMESPEC
+
+
+def _timeout_ns(arch: ModuleType, numbers: dict[str, int], pid: int, nr: int, regs: bytes | bytearray) -> int | None:
     """The timeout that a call was given, from its arguments; None if it is none of ours, or has none."""
-    if nr == machine.nr["poll"]:
-        return (args[2] & 0xFFFFFFFF) * 1_000_000
+    args = arch.syscall_args(regs)
+    if nr == numbers["poll"]:
+        return int(args[2] & 0xFFFFFFFF) * 1_000_000
     at = {"nanosleep": 0, "clock_nanosleep": 2, "futex": 3}
-    for name, index in at.items():
-        if nr == machine.nr[name] and args[index]:
-            seconds, ns = _TIMESPEC.unpack(memory.read(pid, args[index], _TIMESPEC.size))
-            return int(seconds * 1_000_000_000 + ns)
-    return None
+    name = next((name for name, number in numbers.items() if number == nr), "")
+    index = at.get(_basic(name))
+    if index is None or not args[index]:
+        return None
+    layout = _timespec(name, arch.is_compat(regs))
+    seconds, ns = layout.unpack(memory.read(pid, args[index], layout.size))
+    return int(seconds * 1_000_000_000 + ns)
 
 
 def restore(arch: ModuleType, core: Any, tracee: Tracee, arena: Arena, room: int, view: Any) -> tuple[int, int] | None:
@@ -195,10 +227,13 @@ def restore(arch: ModuleType, core: Any, tracee: Tracee, arena: Arena, room: int
         return None
     nr, left = core.thread_core.restart.nr, core.thread_core.restart.left_ns
     at = arena.offset(room)
-    view[at : at + 16] = _TIMESPEC.pack(*divmod(left, 1_000_000_000))
     args = arch.syscall_args(arch.general_of(core))
-    names = {number: name for name, number in arena.machine.nr.items() if name in _CALLS}
-    name = names.get(nr)
+    is_compat = compat.is_compat(core)
+    numbers = _numbers(arena.machine, is_compat)
+    full = next((name for name, number in numbers.items() if number == nr), "")
+    layout, name = _timespec(full, is_compat), _basic(full)
+    seconds, ns = divmod(left, 1_000_000_000)
+    view[at : at + layout.size] = layout.pack(min(seconds, _SECONDS_MAX), ns)
     if name == "nanosleep":
         args[0] = room
     elif name == "clock_nanosleep":
@@ -209,7 +244,10 @@ def restore(arch: ModuleType, core: Any, tracee: Tracee, arena: Arena, room: int
         args[2] = -(-left // 1_000_000)
     else:
         return None
-    tracee.set_general(arch.for_syscall(tracee.general(), arena.syscall_instruction, nr, *args))
+    call, instruction = arch.for_syscall, arena.syscall_instruction
+    if is_compat:
+        call, instruction = arch.for_syscall_compat, arena.compat_syscall_instruction
+    tracee.set_general(call(tracee.general(), instruction, nr, *args))
     tracee.to_syscall_stop()
     tracee.interrupt()
     tracee.cont()

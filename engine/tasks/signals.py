@@ -6,7 +6,7 @@ import struct
 
 from engine.kernel.ptrace import Tracee
 from engine.plan.program import Program
-from engine.tasks import timers
+from engine.tasks import compat, timers
 from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SIGKILL, _SIGSTOP, _NSIG = 9, 19, 64
 _ACTION = struct.Struct("<QQQQ")  # struct kernel_sigaction: handler, flags, restorer, mask
+_ACTION_32 = struct.Struct("<IIIQ")  # struct compat_sigaction, in that order too
 _STACK = struct.Struct("<QiiQ")  # stack_t: ss_sp, ss_flags, (padding), ss_size
 _SS_DISABLE, _SS_ONSTACK = 2, 1
 _SETTABLE = [n for n in range(1, _NSIG + 1) if n not in (_SIGKILL, _SIGSTOP)]
@@ -37,10 +38,11 @@ def ask_thread(q: Questions) -> int:
 
 
 def dump(core: Any, q: Answers, actions: int) -> None:
-    """Fill the actions of core_entry."""
+    """Fill the actions of core_entry. A 32-bit program's are set by it, and are to be set by such calls again."""
+    its = compat.is_compat(core)
     for i in range(len(_SETTABLE)):
         handler, flags, restorer, mask = _ACTION.unpack(q.bytes(actions + i * _ACTION.size, _ACTION.size))
-        core.tc.sigactions.add(sigaction=handler, flags=flags, restorer=restorer, mask=mask, compat_sigaction=False)
+        core.tc.sigactions.add(sigaction=handler, flags=flags, restorer=restorer, mask=mask, compat_sigaction=its)
 
 
 def dump_thread(core: Any, q: Answers, stack: int) -> None:
@@ -96,8 +98,12 @@ def plan_actions(program: Program, core: Any, ignored: int) -> None:
     arena = program.arena
     for signo, action in zip(_SETTABLE, core.tc.sigactions, strict=False):
         if action.sigaction or action.flags or action.mask or ignored >> (signo - 1) & 1:
-            raw = _ACTION.pack(action.sigaction, action.flags, action.restorer, action.mask)
-            program.sys("rt_sigaction", signo, arena.put(raw), 0, 8, note=f"signal {signo}")
+            values = (action.sigaction, action.flags, action.restorer, action.mask)
+            if action.compat_sigaction:  # by which the kernel knows which kind of frame the handler expects
+                where = arena.put(_ACTION_32.pack(*values))
+                program.sys_compat("rt_sigaction", signo, where, 0, 8, note=f"signal {signo}")
+            else:
+                program.sys("rt_sigaction", signo, arena.put(_ACTION.pack(*values)), 0, 8, note=f"signal {signo}")
 
 
 def plan_stack(program: Program, core: Any) -> None:

@@ -10,6 +10,7 @@ from engine.kernel import memory
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import prctl as pr
 from engine.plan.program import Program
+from engine.tasks import compat
 from engine.tasks.questions import Answers, Questions
 
 TYPE_CHECKING = False
@@ -20,23 +21,29 @@ if TYPE_CHECKING:
     Area = tuple[int, int, int, int]
 
 _ROBUST_HEAD = struct.Struct("<QqQ")  # struct robust_list_head: next, offset, pending
+_ROBUST_HEAD_32 = struct.Struct("<IiI")  # struct compat_robust_list_head
 _RSEQ_CS = struct.Struct("<IIQQQ")  # version, flags, start_ip, post_commit_offset, abort_ip
 _RSEQ_CS_AT = 8  # offset of rseq_cs in struct rseq (linux/rseq.h)
 _RSEQ_MIN = 32
 
 
-def ask_thread(q: Questions) -> tuple[int, int]:
-    """The tid address and the robust list."""
+def ask_thread(q: Questions) -> tuple[int, int, int]:
+    """The tid address, the robust list, and that of 32-bit calls, where these can be made."""
     tid = q.room(8)
     q.ask("prctl", pr.PR_GET_TID_ADDRESS, tid, 0, 0, 0)
     robust = q.room(16)
     q.ask("get_robust_list", 0, robust, robust + 8)
-    return tid, robust
+    other = 0
+    if q.arena.low:
+        other = q.room(16)
+        q.ask_compat("get_robust_list", 0, other, other + 8)
+    return tid, robust, other
 
 
-def dump_thread(core: Any, q: Answers, asked: tuple[int, int]) -> None:
+def dump_thread(core: Any, q: Answers, asked: tuple[int, int, int]) -> None:
     """Fill clear_tid_addr and futex_rla."""
-    tid, robust = asked
+    tid, robust, other = asked
+    robust = other if compat.is_compat(core) else robust
     core.thread_info.clear_tid_addr = q.word(tid)
     core.thread_core.futex_rla = q.word(robust)
     core.thread_core.futex_rla_len = q.word(robust + 8)
@@ -55,13 +62,13 @@ def forget_robust(core: Any, tid: int) -> None:
     The kernel would mark its locks as those of a dead owner, in files too, where the restored task finds that.
     """
     head = core.thread_core.futex_rla
-    if not head or core.thread_core.futex_rla_len != _ROBUST_HEAD.size:
+    layout = _ROBUST_HEAD_32 if compat.is_compat(core) else _ROBUST_HEAD
+    if not head or core.thread_core.futex_rla_len != layout.size:
         return
     with suppress(KernelError):  # a thread may say anything is its list; the kernel looks there no better than we
-        first, _, pending = _ROBUST_HEAD.unpack(memory.read(tid, head, _ROBUST_HEAD.size))
+        first, offset, pending = layout.unpack(memory.read(tid, head, layout.size))
         if first != head or pending:
-            memory.write(tid, head, head.to_bytes(8, "little"))
-            memory.write(tid, head + 16, bytes(8))
+            memory.write(tid, head, layout.pack(head, offset, 0))
 
 
 def leave_critical_section(arch: ModuleType, tracee: Tracee, area: Area | None) -> bool:
@@ -90,7 +97,8 @@ def plan(program: Program, core: Any) -> None:
     program.sys("set_tid_address", core.thread_info.clear_tid_addr)
     thread = core.thread_core
     if thread.futex_rla:
-        program.sys("set_robust_list", thread.futex_rla, thread.futex_rla_len)
+        call = program.sys_compat if compat.is_compat(core) else program.sys
+        call("set_robust_list", thread.futex_rla, thread.futex_rla_len)
     if thread.HasField("rseq_entry") and thread.rseq_entry.rseq_abi_pointer:
         rseq = thread.rseq_entry
         program.sys("rseq", rseq.rseq_abi_pointer, max(rseq.rseq_abi_size, _RSEQ_MIN), 0, rseq.signature)

@@ -181,7 +181,7 @@ def prepare(images: Path, pid: int, offset: int) -> int:
     task, store = task_images(images, pid)
     start = next(v.start for v in task.mm.vmas if v.status & vdso.VDSO)
     task.core.thread_info.gpregs.ip = start + offset
-    vdso.prepare(task, store, {pid: task.core}, vdso.own())
+    vdso.prepare(task, store, {pid: task.core}, vdso.Kernels())
     return int(task.core.thread_info.gpregs.ip - start)
 
 
@@ -208,7 +208,7 @@ def test_thread_inside(criu: Criu, dumped, images: str, engine_criu: Path, tmp_p
     assert prepare(again, pid, at + 10) == at
     assert prepare(again, pid, at + 64) == at + 64  # jumps are all that differs from this kernel's
     task, store = task_images(again, pid)
-    assert vdso.prepare(task, store, {pid: task.core}, vdso.own()) is None
+    assert vdso.prepare(task, store, {pid: task.core}, vdso.Kernels()) is None
 
 
 def test_threads_leave_the_vdso(c_program, start, engine_criu: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
