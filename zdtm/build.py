@@ -39,6 +39,18 @@ def build_case(cache: Path, source: Path, flags: tuple[str, ...] = ()) -> Path:
     return build(cache, (source, LIB / "zdtm.c"), (f"-I{LIB}", *flags))
 
 
+def missing_32_bit(flags: tuple[str, ...]) -> str | None:
+    """What is missing to build a 32-bit program where the flags ask for one."""
+    for name in ("crt1.o", "libgcc.a") if "-m32" in flags else ():
+        try:
+            done = subprocess.run([CC, "-m32", f"-print-file-name={name}"], capture_output=True, text=True, timeout=30)
+        except FileNotFoundError as error:
+            raise BuildFailed(f"there is no {CC}: install the gcc package") from error
+        if done.stdout.strip() in ("", name):
+            return f"{name} for 32-bit programs: install gcc-multilib"
+    return None
+
+
 def _key(sources: tuple[Path, ...], flags: tuple[str, ...]) -> str:
     hasher = hashlib.sha256(repr((CC, CFLAGS, flags, platform.machine())).encode())
     for path in (*sources, *sorted(LIB.glob("*.h")), *sorted(sources[0].parent.glob("*.h"))):

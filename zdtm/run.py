@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from zdtm import leftovers
-from zdtm.build import build_case
+from zdtm.build import build_case, missing_32_bit
 from zdtm.cases import Case
 from zdtm.engine import Engine
 from zdtm.failures import (
@@ -156,6 +156,8 @@ def _check_possible(case: Case, mode: Mode, engine: Engine) -> None:
         raise HarnessProblem("the suite makes users, namespaces and device nodes: run it as root")
     if header.arch and platform.machine() not in header.arch:
         raise Skipped(f"only for {', '.join(header.arch)}")
+    if missing := missing_32_bit(header.cflags):
+        raise Skipped(f"this machine has no {missing}")
     if flag := missing_cpu_feature(header.needs):
         raise Skipped(f"this CPU has no {flag}")
     if lsm := missing_lsm(header.needs):

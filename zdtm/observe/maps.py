@@ -24,8 +24,11 @@ class Vma:
 
 
 def describe(pid: int) -> list[str]:
-    """A line a mapping. Neighbours that differ in nothing are joined: the kernel may keep them apart or not."""
-    return [str(vma) for vma in merged(parse(read(pid, "smaps")))]
+    """A line a mapping. Neighbours that differ in nothing are joined: the kernel may keep them apart or not.
+
+    [vsyscall] is none: it shows if a process, or whom it descends from, has ever executed a 64-bit program.
+    """
+    return [str(vma) for vma in merged(parse(read(pid, "smaps"))) if not vma.file.endswith("[vsyscall]")]
 
 
 def parse(smaps: str) -> list[Vma]:

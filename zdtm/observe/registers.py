@@ -16,7 +16,9 @@ from ptrace.binding.func import ptrace_getfpregs  # type: ignore[import-untyped]
 
 from zdtm.observe.proc import read, stat
 
-PARKING = {"x86_64": ("34", "130")}  # pause, rt_sigsuspend
+PARKING = {"x86_64": ("34", "130", "29", "179")}  # pause, rt_sigsuspend; those of 32-bit programs
+COMPAT_CS = 0x23  # of 32-bit code on x86-64, which has not all of the registers
+NOT_COMPAT = {f"r{n}" for n in range(8, 16)}
 WALL = 0x40000000  # __WALL of wait(2): threads that were cloned without SIGCHLD too
 
 
@@ -36,7 +38,10 @@ def describe(tid: int) -> list[str]:
         floating = ptrace_getfpregs(tid)
     finally:
         ptrace_detach(tid)
-    lines = [f"{name}={getattr(general, name):x}" for name, _ in general._fields_]
+    names = [name for name, _ in general._fields_]
+    if getattr(general, "cs", 0) == COMPAT_CS:
+        names = [name for name in names if name not in NOT_COMPAT]
+    lines = [f"{name}={getattr(general, name):x}" for name in names]
     words = bytes(ctypes.string_at(ctypes.addressof(floating), ctypes.sizeof(floating)))
     lines += [f"fp+{at:03x}={words[at : at + 16].hex()}" for at in range(0, len(words), 16)]
     return lines
