@@ -17,8 +17,8 @@ import pytest
 from engine.arch import this_machine
 from engine.context import built
 from engine.kernel import proc
-from engine.plan.program import Arena, Machine, free_hole
-from engine.tasks import freeze, inject
+from engine.plan.program import Arena, Machine, place
+from engine.tasks import compat, freeze, inject
 
 PR_SET_CHILD_SUBREAPER = 36
 KILLED = -signal.SIGKILL
@@ -107,7 +107,7 @@ def _visit_and_die(pid: int, at: int, seconds: float) -> None:
         arch = this_machine()
         machine = Machine(built(), arch.NAME)
         vmas = proc.smaps(pid)
-        arena = Arena(machine, free_hole([(v.start, v.end) for v in vmas], 1 << 20))
+        arena = Arena(machine, place([(v.start, v.end) for v in vmas], 1 << 20, compat.is_small(vmas)))
         programs = [arena.program("to the first"), arena.program("to another")]
         for program in programs:
             program.ask("gettid")
