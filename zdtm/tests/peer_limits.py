@@ -1,0 +1,98 @@
+"""What the peer, CRIU 4.2, cannot do: case -> why, as its logs and images show.
+
+A test that fails for one of these is as expected; one that passes all the same says that the entry is stale.
+"""
+
+from __future__ import annotations
+
+# Not crossed on the host: there they would run as root, and what they prove is about a user that is not.
+NOT_AS_ROOT = {
+    "dumpable01": "root may read the files in /proc that are not its own",
+    "seccomp_user": "root may add filters without no_new_privs",
+}
+
+# It loses something both when it dumps and when it restores.
+BOTH = {
+    "affinity00": "its images have no CPU affinity",
+    "coredump_filter00": "its images have no coredump_filter",
+    "exit_signal": "its images have no exit signal: every child has SIGCHLD",
+    "futex_timed": "lets a relative wait return EINTR",
+    "ioprio00": "its images have no I/O priority",
+    "limits_low": "its parasite has no memory, its restorer no signals to queue under the task's own limits",
+    "personality00": "reads the digits of /proc/PID/personality as decimal ones, and restores none",
+    "pipe_packets": "'The packetized mode for pipes is not supported yet'; restored, packets are merged",
+    "poll": "lets poll return EINTR",
+    "pthread02": "'Zombies with threads are not supported'; restored, the leader is alive",
+    "sched_deadline00": "its images have no runtime, deadline and period",
+    "sched_slice00": "its images have no slice",
+    "siginfo_kinds": "injects into and restores tasks with pending faults, and is stopped by these",
+    "sigtrap": "'Can't dump the thread with a pending SIGTRAP'; its restorer consumes one that is in the images",
+    "sleep_futex": "lets a relative wait return EINTR",
+    "sleep_nanosleep": "lets a relative sleep return EINTR",
+    "sleep_poll": "lets poll return EINTR",
+    "stopped01": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
+    "stopped02": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
+    "stopped12": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
+    "stopped_seen": "its images do not say whether the parent has waited for a stop: it is news again",
+    "thread_leader_gone": "'Zombies with threads are not supported'; restored, the leader is alive",
+    "threads_state": "its images have no CPU affinity",
+    "timerslack00": "its images have no timer slack",
+    "tree_kids_nothread": "makes every child one of its parent's leader",
+    "tree_shared": "'Can't make FS id': tasks cannot share it",
+    "tree_shared_fs": "'Can't make FS id': tasks cannot share it",
+    "tree_shared_sibling": "'Can't make FILES id': only parent and child share them, not siblings",
+    "tree_shared_vm": "'Can't make VM id': tasks cannot share it",
+}
+
+DUMP = {
+    "futex_robust_file": "kills tasks that have their robust list: the kernel marks the word in the file",
+    "regs_alignment": "its parasite runs with the task's flags and dies of SIGBUS",
+    "sigwait_whole": "lets sigwaitinfo return EINTR",
+    "stopped_tty": "'unsupported stop signal 21': only SIGSTOP stops",
+    "threads_born": "fails for threads that end while it freezes",
+    "timer_chain": "loses the signal of a timer that expires while it freezes",
+}
+# Of another user's task on this machine: reading limits takes CAP_SYS_RESOURCE, which not every root has.
+DUMP_ON_HOST = {
+    "dumpable02": "'Can't get rlimit 0: Operation not permitted'",
+    "pid00": "'Can't get rlimit 0: Operation not permitted'",
+    "thread_different_uid_gid": "'Can't get rlimit 0: Operation not permitted'",
+}
+
+RESTORE = {
+    "cwd02": "a directory's descriptor comes back without O_DIRECTORY in its flags",
+    "file_cloexec": "a directory's descriptor comes back without O_DIRECTORY in its flags",
+    "pgrp_orphaned": "a helper starts the task, and leaves it to whoever reaps outside of the tree",
+    "pipe00": "O_LARGEFILE wanders from one end of a pipe to another",
+    "proc_self": "opens a thread's file in /proc before the thread is there",
+    "regs_selectors": "leaves ds and es empty",
+    "seccomp_tsync_ahead": "gives every thread filters of its own, so that they are not each other's ancestors",
+    "session_subreaper": "'Can't find a session leader'",
+    "signals_rt": "queues signals within the limit, which other tasks of root use up, and before the task has its user",
+    "timer_overrun": "a timer's pending signal comes back as an ordinary one, which counts no overruns",
+    "timer_pending_tied": "a timer's pending signal comes back as an ordinary one, which outlives the timer",
+    "zombie03": "takes 0x80 of an exit code away, and ends in abort() for a real-time signal",
+}
+
+IN_USERNS = {
+    "helper_zombie_child": "'Can't find a session leader'",
+    "pipe_closed": "pipes are root's",
+    "pipe_full": "pipes are root's",
+    "pipe_shared": "pipes are root's",
+    "proc_relatives": "zombies are root's",
+    "sched00": "a thread has its leader's nice value first, and may not lower it",
+    "timer_chain": "writes an arbitrary number for the thread that a timer notifies",
+    "timer_notify": "writes an arbitrary number for the thread that a timer notifies",
+    "timer_pending": "writes an arbitrary number for the thread that a timer notifies",
+    "tree_kids_threads": "zombies are root's",
+    "zombie00": "zombies are root's",
+    "zombie02": "zombies are root's",
+    "zombie_leader": "zombies are root's",
+}
+
+# Which of them it is lucky with now and then.
+SOMETIMES = frozenset({"signals_rt", "threads_born", "timer_chain"})
+
+TO_PEER = {**BOTH, **RESTORE}
+FROM_PEER = {**BOTH, **DUMP, **DUMP_ON_HOST}
+USERNS = {**BOTH, **DUMP, **RESTORE, **IN_USERNS}
