@@ -20,10 +20,15 @@
 static char scratch[PATH_MAX];
 static volatile sig_atomic_t signalled;
 
+/* Any thread may get it; it is the first one that waits for it. */
 static void on_signal(int sig)
 {
-	(void)sig;
+	int saved = errno;
+
 	signalled = 1;
+	if (gettid() != getpid())
+		syscall(SYS_tgkill, getpid(), getpid(), sig);
+	errno = saved;
 }
 
 static void own_path(char *path, const char *name)

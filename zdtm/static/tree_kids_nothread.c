@@ -1,6 +1,7 @@
 /*
  * title: a child belongs to the thread that made it, where somebody asks for the thread's only
  * flavours: host ns userns
+ * flags: noauto
  * cflags: -pthread
  */
 #include "thread_kids.h"
