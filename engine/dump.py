@@ -113,6 +113,12 @@ def _dump(
                 ctx.log.warn(f"pid {tid}: its system call will return EINTR: what is left of its timeout is unknown")
             try:
                 _frozen(ctx, state, tree, clock)
+            except landlock.Unprobed as e:
+                if attempt + 1 == _FREEZES:
+                    raise
+                probes.add(e.status)
+                images.remove_created()
+                continue
             finally:
                 state.files.ghosts.close()
             break

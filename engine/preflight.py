@@ -94,10 +94,7 @@ def _task(
     task.vmas = proc.smaps(view, seen)
     out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
-    for tid in task.tids:
-        if tid != pid or tid == view:
-            with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
-                probes.add(status if tid == view else proc.status(tid))
+    probes.add(status)  # threads that differ in that are noticed when they are frozen
     if its.get("mnt") == own.get("mnt"):
         out += table.blockers(view, survey)
         out += table.mapped_blockers(view, task.vmas)

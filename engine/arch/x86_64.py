@@ -238,7 +238,12 @@ def dump_registers(
         values = {name: value & 0xFFFFFFFF * (name not in _NOT_COMPAT) for name, value in values.items()}
     for name, value in values.items():
         setattr(gp, name, value)
-    fp = info.fpregs
+    whole = bytes(state)
+    known = memo.get(whole)
+    if known is not None:
+        info.fpregs.CopyFrom(known)
+        return
+    fp = memo[whole] = info.fpregs
     f = _LEGACY.unpack_from(state)
     fp.cwd, fp.swd, fp.twd, fp.fop, fp.rip, fp.rdp, fp.mxcsr, fp.mxcsr_mask = f[:8]
     fp.st_space.extend(f[8:40])

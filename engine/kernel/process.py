@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 from engine.errors import KernelError
@@ -97,7 +98,11 @@ def scan(pid: int) -> tuple[list[int], list[int]]:
 
     Needs CONFIG_PROC_CHILDREN.
     """
-    max_tids = max_kids = 256
+    try:
+        max_tids = os.stat(f"/proc/{pid}/task").st_nlink + 64
+    except OSError as e:
+        raise KernelError(f"reading /proc/{pid}/task", e.errno or errno.ESRCH) from e
+    max_kids = 1024
     while True:
         tids, kids, nkids = ffi.new("int[]", max_tids), ffi.new("int[]", max_kids), ffi.new("unsigned *")
         n = check(lib.zd_task_scan(pid, tids, max_tids, kids, max_kids, nkids), f"reading /proc/{pid}/task")

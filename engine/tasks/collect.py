@@ -50,9 +50,9 @@ class Interview:
         self._landlock = [landlock.ask_thread(q, probes) for q in (self.first, self.other)]
         self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
 
-    def landlocked(self, tid: int, answers: Answers, status: proc.Status, is_first: bool) -> str | None:
+    def landlocked(self, tid: int, answers: Answers, is_first: bool) -> str | None:
         """The blocker, if the thread is restricted by Landlock."""
-        return landlock.blocker(tid, answers, self._landlock[not is_first], self.probes.suits(status))
+        return landlock.blocker(tid, answers, self._landlock[not is_first])
 
 
 class CollectedThread:
@@ -173,6 +173,8 @@ def collect(
         thread.areas = ctx.arch.areas(tracee)
         thread.extended = tracee.extended(ctx.arch.EXTENDED_SET)
         thread.status = proc.status(thread.tid)
+        if not interview.probes.suits(thread.status):
+            raise landlock.Unprobed(thread.tid, thread.status)
         if not tree.suspends and thread.status.get("Seccomp", "0") != "0":
             late.append("has seccomp filters, and the engine is under seccomp itself: run it outside of that")
         filters.collect(pid, thread.core.thread_core, tracee, thread.status)
@@ -183,7 +185,7 @@ def collect(
         graft = Graft(view, task.vmas, interview.sheet)
     stops = [signals.stops(tracee) for tracee in task.task.tracees]  # nothing keeps SIGSTOP in a queue on a visit
     _visit(ctx, task, live, interview, graft)
-    if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t.status, t is live[0]))]:
+    if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t is live[0]))]:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
     stopped = [t.pid for t in tree.tasks if t.stop and proc.Stat(t.pid).ppid == pid]
     if listed or stopped:

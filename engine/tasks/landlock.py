@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 _CAP_SYS_PTRACE = 1 << 19
 
 
+class Unprobed(EngineError):
+    """A thread has credentials for which there is no probe yet: there is to be one, and then another attempt."""
+
+    def __init__(self, tid: int, status: proc.Status) -> None:
+        super().__init__(f"pid {tid} changed its credentials while it was being frozen; dump again")
+        self.status = status
+
+
 class Probes:
     """The processes that threads are asked about; a context manager that ends them. Empty on a kernel without Landlock.
 
@@ -73,19 +81,14 @@ def ask_thread(q: Questions, probes: Probes) -> list[Ref]:
     return [q.ask("get_robust_list", pid, room, room + 8) for pid in probes.pids]
 
 
-def blocker(tid: int, q: Answers, asked: list[Ref], suited: bool) -> str | None:
-    """The blocker, one line without the pid, if the thread is restricted; `suited`: what Probes say of its status now.
-
-    KernelError, EngineError: it cannot be told.
-    """
+def blocker(tid: int, q: Answers, asked: list[Ref]) -> str | None:
+    """The blocker, without the pid, if a thread that Probes suit is restricted. KernelError: it cannot be told."""
     results = [q.result(ref) for ref in asked]
     for result in results:
         if result not in (0, -errno.EPERM):
             raise KernelError(f"get_robust_list in task {tid}, to find out whether Landlock restricts it", -result)
-    if 0 in results or (not results and suited):
+    if 0 in results or not results:
         return None
-    if not suited:
-        raise EngineError(f"pid {tid} changed its credentials while it was being frozen; dump again")
     return (
         "is restricted by Landlock (or a security module's label), which cannot be read out of the kernel and would be "
         "lost: dump it before it restricts itself, or start it without"
