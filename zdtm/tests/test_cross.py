@@ -106,3 +106,9 @@ def test_peer_in_userns(name: str, peer_criu: Path, request: pytest.FixtureReque
 def test_case_itself_is_right(name: str, flavour: str, engine_criu: Path, request: pytest.FixtureRequest) -> None:
     """Without a checkpoint, in the flavours in which a skip would hide a wrong test."""
     run(name, engine_criu, engine_criu, request, "nocr", flavour, "nocr")
+
+
+@pytest.mark.parametrize("table", ["NOT_AS_ROOT", "TO_PEER", "FROM_PEER", "USERNS", "SOMETIMES"])
+def test_limits_name_cases(table: str) -> None:
+    """A case that was renamed would be crossed without its entry, which nobody would miss."""
+    assert set(getattr(peer_limits, table)) <= set(CASES)
