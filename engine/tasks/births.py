@@ -1,8 +1,8 @@
 """Who starts whom, and when: from pids, parents, sessions, groups and what tasks share, to clone3(2) by clone3.
 
 A session is only inherited, so a task is started by somebody who is in that session at that moment: its parent, before
-or after that becomes a session leader itself; a sibling, with CLONE_PARENT; or, where it lost its parent and was
-adopted, a task further down, through one that ends at once. For sessions and process groups whose leader is gone a
+or after that becomes a session leader itself; the session's leader, with CLONE_PARENT; or, where it lost its parent and
+was adopted, that leader again, through one that ends at once. For sessions and process groups whose leader is gone a
 helper takes the leader's pid for a while. Nothing here calls the kernel.
 """
 
@@ -15,33 +15,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHILD, SIBLING, ORPHAN = range(3)
+BEAR, SETSID, ADOPT, BEAR_ORPHAN = range(4)
 KINDS = ("vm", "files", "fs", "sighand")
 OUTER = 0  # the session or group that the root task shares with whoever restores it
+SIGCHLD = 17
 
 
 class Node:
     """A task to be started. Dead ones end once nobody needs them; a helper is a dead one that its parent reaps.
 
-    `early` and `late` are its own clone3 calls, before and after setsid(2): (who, CHILD | SIBLING | ORPHAN).
+    `creator` starts it, as its CHILD, its SIBLING, or an ORPHAN that comes to its parent; `is_early`: before the
+    creator's own setsid(2). `bears` are those that it starts itself.
     """
 
     __slots__ = (
-        "adopts",
+        "bears",
         "creator",
         "dead",
-        "early",
         "exit_signal",
         "helper",
+        "how",
         "ids",
+        "is_early",
+        "joins",
         "kids",
-        "late",
         "parent",
         "pgid",
         "pid",
         "sid",
+        "turn",
     )
 
-    def __init__(self, pid: int, sid: int, pgid: int, parent: Node | None, exit_signal: int = 17) -> None:
+    def __init__(self, pid: int, sid: int, pgid: int, parent: Node | None, exit_signal: int = SIGCHLD) -> None:
         self.pid = pid
         self.sid = sid
         self.pgid = pgid
@@ -51,10 +56,13 @@ class Node:
         self.dead = False
         self.helper = False
         self.ids: dict[str, int] = {}
-        self.early: list[tuple[Node, int]] = []
-        self.late: list[tuple[Node, int]] = []
         self.creator: Node | None = None
-        self.adopts: list[Node] = []  # orphans that come to it, being a subreaper for that time
+        self.how = CHILD
+        self.is_early = False
+        self.bears: list[Node] = []
+        # somebody else's group: at birth everybody is in the one that bears its session's number
+        self.joins = False
+        self.turn = 0  # of one that joins, but leads a group of others before: how many have to have joined by then
         if parent is not None:
             parent.kids.append(self)
 
@@ -65,13 +73,8 @@ class Node:
 
     @property
     def leads_group(self) -> bool:
-        """Does it call setpgid(2) for itself?"""
+        """Does it call setpgid(2) for itself, and stay in that group?"""
         return self.pgid == self.pid and not self.leads_session
-
-    @property
-    def joins(self) -> bool:
-        """Does it join somebody else's group? At birth everybody is in the group that bears its session's number."""
-        return self.pgid not in (self.pid, self.sid)
 
     def below(self) -> Iterator[Node]:
         """It and all of its descendants, parents first."""
@@ -81,9 +84,34 @@ class Node:
             yield node
             todo += reversed(node.kids)
 
+    @property
+    def early(self) -> list[tuple[Node, int]]:
+        """Those that it starts before its setsid(2), and how."""
+        return [(node, node.how) for node in self.bears if node.is_early]
+
+    @property
+    def late(self) -> list[tuple[Node, int]]:
+        """Those that it starts after that, and how."""
+        return [(node, node.how) for node in self.bears if not node.is_early]
+
+    @property
+    def adopts(self) -> list[Node]:
+        """The orphans that come to it, being a subreaper for that time."""
+        return [node for node in self.kids if node.how == ORPHAN]
+
     def shares_with(self, creator: Node) -> list[str]:
         """The kinds of kernel objects that it has in common with who starts it."""
         return [kind for kind in KINDS if kind in self.ids and self.ids[kind] == creator.ids.get(kind)]
+
+
+class Stage:
+    """Orphans that come to one adopter, while nobody else is a subreaper."""
+
+    __slots__ = ("adopter", "orphans")
+
+    def __init__(self, adopter: Node) -> None:
+        self.adopter = adopter
+        self.orphans: list[Node] = []
 
 
 def plan(nodes: list[Node]) -> list[Node]:
@@ -93,173 +121,259 @@ def plan(nodes: list[Node]) -> list[Node]:
     """
     root = nodes[0]
     _outer(nodes, root)
-    _helpers(nodes)
+    sessions = _Sessions(nodes)
+    _group_helpers(nodes)
     out = list(root.below())
-    order = {node: i for i, node in enumerate(out)}
-    first: dict[tuple[str, int], Node] = {}
-    for node in out:
-        for item in node.ids.items():
-            first.setdefault(item, node)
-    needed: dict[Node, int] = {}  # leader -> the session that it has to be born in
     for node in out[1:]:
         if not node.leads_session:
-            _place(node, needed)
+            sessions.place(node)
     for node in out[1:]:
-        if node.leads_session:
-            _place_leader(node, needed)
-    for node in out[1:]:
-        _share(node, order, first)
+        if node.creator is None:
+            _born(node, node.parent or root, CHILD)
+    _share(out, sessions)
     _check(out)
+    for node in out[1:]:
+        if node.creator is not None:
+            node.creator.bears.append(node)
+    _groups(out)
     return out
 
 
+def stages(nodes: list[Node]) -> list[Stage]:
+    """The adoptions, one after the other, so that each finds there whom it needs."""
+    level = {nodes[0]: 0}  # how many adoptions come before it is started
+    for node in nodes:
+        chain = []
+        at: Node | None = node
+        while at is not None and at not in level:
+            chain.append(at)
+            at = at.creator
+        for one in reversed(chain):
+            level[one] = level[one.creator or nodes[0]] + (one.how == ORPHAN)
+    found: dict[tuple[int, int], Stage] = {}
+    for node in nodes:
+        if node.how == ORPHAN and node.parent is not None:
+            found.setdefault((level[node], node.parent.pid), Stage(node.parent)).orphans.append(node)
+    return [found[key] for key in sorted(found)]
+
+
 def adopters(nodes: list[Node]) -> list[Node]:
-    """Those that adopt orphans, in an order in which each finds there whom it needs."""
+    """Those that adopt orphans, each where it finds all of them."""
+    out = [stage.adopter for stage in stages(nodes)]
+    return [node for i, node in enumerate(out) if node not in out[i + 1 :]]
 
-    def level(node: Node | None) -> int:
-        count = 0
-        while node is not None and node.creator is not None:
-            count += (node, ORPHAN) in node.creator.late
-            node = node.creator
-        return count
 
-    out = [node for node in nodes if node.adopts]
-    return sorted(out, key=lambda node: max(level(node), *(level(other.creator) for other in node.adopts)))
+def steps(node: Node, adoptions: list[Stage]) -> list[tuple[int, Node, int]]:
+    """What a task does to have the tree come about, in order: (BEAR | BEAR_ORPHAN | SETSID | ADOPT, who, stage)."""
+    out = [(BEAR, other, 0) for other in node.bears if other.is_early]
+    if node.leads_session:
+        out.append((SETSID, node, 0))
+    out += [(BEAR, other, 0) for other in node.bears if not other.is_early and other.how != ORPHAN]
+    if adoptions:
+        orphans = {other for other in node.bears if other.how == ORPHAN}
+        for number, stage in enumerate(adoptions):
+            if stage.adopter is node:
+                out.append((ADOPT, node, number))
+            if orphans:
+                out += [(BEAR_ORPHAN, other, number) for other in stage.orphans if other in orphans]
+    return out
 
 
 def _outer(nodes: list[Node], root: Node) -> None:
-    """With --shell-job the root's session and group become those of the engine."""
+    """With --shell-job the root's session and group become those of the engine; so does that session's first group."""
     pids = {node.pid for node in nodes}
-    for what in ("sid", "pgid"):
-        ident = getattr(root, what)
-        if ident not in pids:
-            for node in nodes:
-                if getattr(node, what) == ident:
-                    setattr(node, what, OUTER)
-
-
-def _helpers(nodes: list[Node]) -> None:
-    """Leaders that are gone: of sessions first, for groups are of a session."""
-    pids = {node.pid for node in nodes}
-    root = nodes[0]
+    outside = {ident for ident in (root.sid, root.pgid) if ident not in pids}
     for node in nodes:
-        if node.sid not in pids and node.sid != OUTER:
-            pids.add(node.sid)
-            _helper(node.sid, node.sid, node.parent or root)
-    for node in nodes:
-        if node.pgid not in pids and node.pgid != OUTER:
-            pids.add(node.pgid)
-            # started where its first member is started; a helper has no kids to be its parent's
-            _helper(node.pgid, node.sid, node.parent or root)
+        if node.sid == root.sid and node is not root and node.sid in outside:
+            node.sid = OUTER
+        if node.pgid in outside:
+            node.pgid = OUTER
+    if root.sid in outside:
+        root.sid = OUTER
 
 
-def _helper(pid: int, sid: int, parent: Node) -> None:
+def _helper(pid: int, sid: int, parent: Node) -> Node:
     helper = Node(pid, sid, pid, parent)
     helper.dead = helper.helper = True
+    return helper
 
 
-def _place(node: Node, needed: dict[Node, int]) -> None:
-    """Find the creator of one that has to be born in its session."""
-    sid, parent = node.sid, node.parent
-    if parent is None:
-        return
-    if parent.sid == sid:
-        _born(node, parent, parent.late, CHILD)
-        return
-    if _can_be_born_in(parent, sid, needed):
-        _bear_early(parent, sid, needed)
-        _born(node, parent, parent.early, CHILD)
-        return
-    leader = next((kid for kid in parent.kids if kid.pid == sid), None)
-    if leader is not None:
-        _born(node, leader, leader.late, SIBLING)
-        return
-    own = set(node.below())
-    for other in parent.below():
-        if (
-            other.sid == sid
-            and other not in own
-            and other is not parent
-            and not (other.helper and not other.leads_session)
-        ):
-            _born(node, other, other.late, ORPHAN)
-            parent.adopts.append(node)
-            return
-    raise EngineError(f"pstree.img: pid {node.pid}: nobody of its session {sid} is where it could be started from")
+def _group_helpers(nodes: list[Node]) -> None:
+    """Groups whose leader is gone: a live member has a child lead it."""
+    pids = {node.pid for node in nodes}
+    for node in sorted(nodes, key=lambda node: node.dead):
+        if node.pgid not in pids and node.pgid not in (OUTER, node.sid):
+            pids.add(node.pgid)
+            _helper(node.pgid, node.sid, node.parent if node.dead and node.parent else node)
 
 
-def _can_be_born_in(leader: Node, sid: int, needed: dict[Node, int]) -> bool:
-    """Could this session leader have been born in another session, that of its parent at the time?"""
-    while leader.leads_session and needed.get(leader, sid) == sid:
-        parent = leader.parent
-        if parent is None:
-            return sid == OUTER
-        if parent.sid == sid:
-            return True
-        leader = parent
+def _born(node: Node, creator: Node, how: int, is_early: bool = False) -> None:
+    node.creator = creator
+    node.how = how
+    node.is_early = is_early
+
+
+class _Sessions:
+    """The leaders of sessions, helpers for those that are gone included; who is above whom."""
+
+    __slots__ = ("_first", "_last", "_leaders", "born_in")
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._leaders = {node.pid: node for node in nodes if node.leads_session}
+        self.born_in: dict[Node, int] = {}  # leaders that have to be born in a certain session
+        self._first: dict[Node, int] = {}  # of the numbers of those below a node
+        self._last: dict[Node, int] = {}
+        for number, node in enumerate(nodes[0].below()):
+            self._first[node] = number
+        for node in sorted(nodes, key=lambda node: -self._first[node]):
+            self._last[node] = max((self._last[kid] for kid in node.kids), default=self._first[node])
+        members: dict[int, list[Node]] = {}
+        for node in nodes:
+            if node.sid != OUTER and node.sid not in self._leaders:
+                members.setdefault(node.sid, []).append(node)
+        for sid, those in members.items():
+            self._leaders[sid] = self._gone(sid, those)
+
+    def is_above(self, node: Node, other: Node) -> bool:
+        """Is it an ancestor, or the same?"""
+        return self._first[node] <= self._first[other] <= self._last[node]
+
+    def _gone(self, sid: int, members: list[Node]) -> Node:
+        """The helper for a leader that is gone, as a child of the lowest from which all can be started."""
+        parents = dict.fromkeys(node.parent for node in members)
+        chains = [chain for parent in parents if parent is not None and (chain := self._chain(parent, sid))]
+        places = sorted({place for chain in chains for place in chain}, key=lambda place: -self._first[place])
+        for place in places:
+            if all(any(self.is_above(one, place) for one in chain) for chain in chains):
+                helper = _helper(sid, sid, place)
+                # its siblings by CLONE_PARENT have its exit signal
+                helper.exit_signal = next(
+                    (n.exit_signal for n in members if n.parent is place and n.exit_signal != SIGCHLD), SIGCHLD
+                )
+                return helper
+        pids = [node.pid for node in members]
+        raise EngineError(f"pstree.img: session {sid}: pids {pids} cannot have been started by the same leader")
+
+    def _chain(self, parent: Node, sid: int) -> list[Node]:
+        """Who could be above the leader: the parent of a member, or, if that was born in the session too, its, ...
+
+        Empty for a parent that is a member, or was born to one.
+        """
+        out = []
+        at: Node | None = parent
+        while at is not None:
+            if at.sid == sid:
+                return []
+            out.append(at)
+            at = at.parent if at.leads_session else None
+        return out
+
+    def place(self, node: Node) -> None:
+        """Find the creator of one that leads no session, and of leaders that therefore have to be born in a session."""
+        sid = node.sid
+        leader = self._leaders.get(sid)
+        while True:
+            parent = node.parent
+            if parent is None or parent.sid == sid:
+                _born(node, parent or node, CHILD)
+                return
+            if leader is not None and leader.parent is not None and self.is_above(parent, leader.parent):
+                _born(node, leader, self._by_leader(node, parent, leader))
+                return
+            if not parent.leads_session or parent.parent is None or self.born_in.setdefault(parent, sid) != sid:
+                raise EngineError(
+                    f"pstree.img: pid {node.pid}: nobody of its session {sid} is where it could be started from"
+                )
+            _born(node, parent, CHILD, True)
+            if parent.creator is not None:
+                return
+            node = parent
+
+    def _by_leader(self, node: Node, parent: Node, leader: Node) -> int:
+        if leader.parent is parent and (node.helper or node.exit_signal == leader.exit_signal):
+            return SIBLING
+        if node.exit_signal != SIGCHLD:
+            raise EngineError(
+                f"pid {node.pid}: its exit signal {node.exit_signal} cannot be set: its session's leader, pid "
+                f"{leader.pid}, has another"
+            )
+        return ORPHAN
+
+
+def _share(nodes: list[Node], sessions: _Sessions) -> None:
+    """Of those that share a kernel object, all but the first started have to be started by another one of them."""
+    having: dict[tuple[str, int], list[Node]] = {}
+    for node in nodes:
+        for item in node.ids.items():
+            having.setdefault(item, []).append(node)
+    for (kind, ident), those in having.items():
+        apart = [node for node in those if node.creator is None or node.creator.ids.get(kind) != ident]
+        for node in reversed(apart):
+            if len(apart) > 1 and _start_otherwise(node, those, sessions):
+                apart.remove(node)
+        if len(apart) > 1:
+            one, other = apart[-1].pid, apart[0].pid
+            raise EngineError(f"pid {one}: it shares its {kind} with pid {other}, but none of those could start it")
+
+
+def _start_otherwise(node: Node, others: list[Node], sessions: _Sessions) -> bool:
+    """Let one of others start it, without giving up what it shares with its creator of now."""
+    parent, now = node.parent, node.creator
+    if parent is None or now is None:
+        return False
+    sid = sessions.born_in.get(node) if node.leads_session else node.sid
+    shared = set(node.shares_with(now))
+    for other in others:
+        if sid not in (None, other.sid) or not shared <= set(node.shares_with(other)) or _comes_from(other, node):
+            continue
+        if other is parent:
+            _born(node, other, CHILD)
+        elif other.parent is parent and other.exit_signal == node.exit_signal:
+            _born(node, other, SIBLING)
+        elif sessions.is_above(parent, other) and node.exit_signal == SIGCHLD:
+            _born(node, other, ORPHAN)
+        else:
+            continue
+        return True
     return False
 
 
-def _bear_early(leader: Node, sid: int, needed: dict[Node, int]) -> None:
-    while leader.leads_session:
-        needed[leader] = sid
-        parent = leader.parent
-        if parent is None or parent.sid == sid:
-            return
-        leader = parent
-
-
-def _place_leader(node: Node, needed: dict[Node, int]) -> None:
-    """A session leader is its parent's own child; born early where its own early children need that."""
-    parent = node.parent
-    if parent is None:
-        return
-    sid = needed.get(node)
-    early = sid is not None and parent.sid != sid
-    _born(node, parent, parent.early if early else parent.late, CHILD)
-
-
-def _born(node: Node, creator: Node, calls: list[tuple[Node, int]], how: int) -> None:
-    node.creator = creator
-    calls.append((node, how))
-
-
-def _share(node: Node, order: dict[Node, int], first: dict[tuple[str, int], Node]) -> None:
-    """Somebody with whom it shares kernel objects has to start it, if its creator does not share them."""
-    creator = node.creator
-    if creator is None or node.dead:
-        return
-    wanted = {kind for kind, ident in node.ids.items() if first[kind, ident] is not node}
-    if wanted <= set(node.shares_with(creator)):
-        return
-    for other in node.parent.kids if node.parent else ():
-        fits = node.leads_session or other.sid == node.sid
-        if other is not node and order[other] < order[node] and fits and wanted <= set(node.shares_with(other)):
-            for calls in (creator.early, creator.late):
-                calls[:] = [call for call in calls if call[0] is not node]
-            _born(node, other, other.late, SIBLING)
-            return
-    raise EngineError(
-        f"pid {node.pid}: it shares its {', '.join(sorted(wanted))} with one that is neither its parent nor its sibling"
-    )
+def _comes_from(node: Node, other: Node) -> bool:
+    at: Node | None = node
+    while at is not None and at is not other:
+        at = at.creator
+    return at is other
 
 
 def _check(nodes: list[Node]) -> None:
-    """Everybody must come, through creators, from the root, with the exit signal that this gives."""
-    root = nodes[0]
-    for node in nodes[1:]:
-        seen = {node}
+    """Everybody must come, through creators, from the root."""
+    known = {nodes[0]}
+    for node in nodes:
+        seen: dict[Node, None] = {}
         at = node
-        while at is not root:
-            creator = at.creator
-            if creator is None or creator in seen:
+        while at not in known:
+            if at in seen or at.creator is None:
                 raise EngineError(f"pstree.img: pid {node.pid} could only be started by one of its own descendants")
-            seen.add(creator)
-            at = creator
-        if any(call == (node, SIBLING) for call in (node.creator.late if node.creator else ())):
-            creator_signal = node.creator.exit_signal if node.creator else node.exit_signal
-            if creator_signal != node.exit_signal:
-                raise EngineError(
-                    f"pid {node.pid}: its exit signal {node.exit_signal} cannot be set: it is started by its sibling "
-                    f"with {creator_signal}"
-                )
+            seen[at] = None
+            at = at.creator
+        known.update(seen)
+
+
+def _groups(nodes: list[Node]) -> None:
+    """Who joins a group, and in which order those that leave a group of others behind."""
+    led = {node.pgid for node in nodes if node.pgid != node.pid}
+    leavers = {node.pid: node for node in nodes if node.pid in led and node.pgid != node.pid}
+    for node in nodes:
+        node.joins = node.pgid != node.pid and (node.pgid != node.sid or node.pid in leavers)
+    turn = sum(node.joins for node in nodes) - len(leavers)
+    kept = {node.pgid for node in nodes if node.pid not in leavers}  # by those that join before anybody leaves
+    ready = [node for pid, node in leavers.items() if pid in kept]
+    for node in ready:
+        node.turn = turn
+        turn += 1
+        if node.pgid in leavers and node.pgid not in kept:
+            kept.add(node.pgid)
+            ready.append(leavers[node.pgid])
+    if len(ready) < len(leavers):
+        pids = sorted(leavers.keys() - {node.pid for node in ready})
+        raise EngineError(f"pids {pids} are in each other's process groups: this cannot be made again")
