@@ -1,6 +1,6 @@
 """SIGKILL at any moment, with a tree of 20 tasks of 5 threads: of a dump, and all run on; of a restore, and none is.
 
-KILLS=200 in the environment for that many kills a test.
+KILLS=200 in the environment for that many kills a test; from 160 on, the engine dies between any two of its lines.
 """
 
 from __future__ import annotations
@@ -12,21 +12,35 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from engine.kernel import proc
-from zdtm.tests.killing import KILLED, alive, children, duration, end, reaper, run_and_kill, strays, wait_until
+from zdtm.tests.killing import (
+    KILLED,
+    alive,
+    children,
+    duration,
+    end,
+    reaper,
+    run_and_kill,
+    strays,
+    visited_and_killed,
+    wait_until,
+)
 
 __all__ = ["reaper"]
 pytestmark = pytest.mark.usefixtures("reaper")
 
 PROGRAM = Path(__file__).parent / "programs" / "tree.c"
 KILLS = int(os.environ.get("KILLS", "40"))
+STRIDE = max(160 // KILLS, 1)  # of the lines of the engine after which it is killed
 TASKS, THREADS = 20, 5
 START = 0.03  # seconds that pass until the engine does anything
-HEAD = struct.Struct("<IIII")
+HEAD = struct.Struct("<IIII")  # struct seen of tree.c
+COUNTERS = HEAD.size + TASKS * (1 + THREADS) * 4
 # of every thread: what a tracer, or foreign code, might leave changed
 STATUS = ("TracerPid", "SigBlk", "SigPnd", "NoNewPrivs", "Seccomp", "CapEff")
 
@@ -34,40 +48,35 @@ STATUS = ("TracerPid", "SigBlk", "SigPnd", "NoNewPrivs", "Seccomp", "CapEff")
 class Tree:
     """The tasks, by the file that all of them count in. Raises AssertionError when a check of their own failed."""
 
-    def __init__(self, program: Path, path: Path) -> None:
+    def __init__(self, program: Path, path: Path, tasks: int) -> None:
         self.path = path
-        self.program = program
-        self.start()
-
-    def start(self) -> None:
-        """Start it (again), and wait for the last thread."""
-        self.path.unlink(missing_ok=True)
-        with open(f"{self.path}.log", "ab") as log:
-            argv = [str(self.program), str(self.path)]
+        self.count = tasks
+        self.pids: list[int] = []
+        with open(f"{path}.log", "wb") as log:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path.parent, start_new_session=True
+                [str(program), str(path), str(tasks)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=path.parent,
+                start_new_session=True,
             )
         self.root = process.pid
-        process.returncode = 0  # reaped by this class, since it may have been restored by then
+        process.returncode = 0  # reaped by this class: it may have been restored by then
         try:
-            wait_until("the tree starts", lambda: self.path.exists() and self._head()[0] == TASKS * THREADS)
-        except BaseException:
-            self._read_ids()
-            self.end()
-            raise
-        self._read_ids()
-
-    def _read_ids(self) -> None:
-        raw = self.path.read_bytes().ljust(HEAD.size + TASKS * (1 + THREADS) * 4, b"\0")
-        self.pids = list(struct.unpack_from(f"<{TASKS}I", raw, HEAD.size))
-        self.tids = list(struct.unpack_from(f"<{TASKS * THREADS}I", raw, HEAD.size + TASKS * 4))
+            wait_until("the tree starts", lambda: path.exists() and self._head()[0] == tasks * THREADS)
+        finally:
+            raw = path.read_bytes().ljust(COUNTERS, b"\0")
+            self.pids = list(struct.unpack_from(f"<{tasks}I", raw, HEAD.size))
+            if 0 in self.pids:
+                self.end()
+        self.tids = list(struct.unpack_from(f"<{tasks * THREADS}I", raw, HEAD.size + TASKS * 4))
 
     def _head(self) -> tuple[int, ...]:
         return HEAD.unpack_from(self.path.read_bytes().ljust(HEAD.size, b"\0"))
 
     def counters(self) -> tuple[int, ...]:
-        raw = self.path.read_bytes()
-        return struct.unpack_from(f"<{TASKS * THREADS}Q", raw, len(raw) - TASKS * THREADS * 8)
+        return struct.unpack_from(f"<{self.count * THREADS}Q", self.path.read_bytes(), COUNTERS)
 
     def log(self) -> str:
         return Path(f"{self.path}.log").read_text()
@@ -75,12 +84,20 @@ class Tree:
     def alive(self) -> list[int]:
         return [pid for pid in self.pids if alive(pid)]
 
+    def left(self) -> list[str]:
+        """Those that are there, with the states of their threads."""
+        out = []
+        for pid in self.alive():
+            with suppress(OSError):
+                out.append(f"{pid} {[(tid, proc.Stat(tid).state) for tid in proc.threads(pid)]}")
+        return out
+
     def works(self) -> bool:
         """Every thread goes on counting, that is, has passed its checks once more; False if a task is no more."""
         before = self.counters()
         deadline = time.monotonic() + 5
         while any(new - old in (0, 1) for old, new in zip(before, self.counters(), strict=True)):
-            if len(self.alive()) < TASKS:
+            if len(self.alive()) < self.count:
                 return False
             assert time.monotonic() < deadline, f"these do not go on: {self._stuck(before)}"
             time.sleep(0.005)
@@ -130,12 +147,19 @@ class Tree:
         assert not self.alive() and not self._head()[2] and not self.log(), self.log()
 
     def end(self) -> None:
-        end([pid for pid in self.pids if pid])
+        end([pid for pid in reversed(self.pids) if pid])  # children first: they look who their parent is
 
 
 @pytest.fixture
 def tree(c_program: Callable[..., Path], reaper: None, tmp_path: Path) -> Iterator[Tree]:
-    started = Tree(c_program(PROGRAM, "-pthread"), tmp_path / "seen")
+    started = Tree(c_program(PROGRAM, "-pthread"), tmp_path / "seen", TASKS)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def task(c_program: Callable[..., Path], reaper: None, tmp_path: Path) -> Iterator[Tree]:
+    started = Tree(c_program(PROGRAM, "-pthread"), tmp_path / "seen", 1)
     yield started
     started.end()
 
@@ -223,13 +247,36 @@ def test_killed_restore_leaves_nothing(tree: Tree, engine_criu: Path, directory:
             # the kill came too late: the engine had said that it lets go, and the tree must run well
             assert "Restore finished successfully" in (work / "restore.log").read_text(), moment
             tree.end()
-        wait_until(f"{moment}: nothing is left", lambda: not tree.alive() and not strays(before))
-        assert not [tid for tid in tree.tids if os.path.exists(f"/proc/{tid}")], moment
+        deadline = time.monotonic() + 5
+        while left := tree.left() + strays(before):
+            assert time.monotonic() < deadline, f"{moment}: {left}, log: {_last_line(work / 'restore.log')}"
+            time.sleep(0.002)
         assert (_names(tmp_path), _mounts(tmp_path)) == (names, mounts), moment
     kills.check()
     duration(command)
     assert tree.works()
     tree.finish()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+def test_threads_without_their_tracer_go_home(task: Tree, seconds: float) -> None:
+    """The worst moments, hit on purpose: the engine dies between two of its steps into and out of a thread.
+
+    It does so at once, or when the thread had time to come to where it waits for the engine.
+    """
+    before = task.state()
+    step = 0 if seconds else STRIDE // 2
+    while visited_and_killed(task.root, step, seconds):
+        assert not task.settled(before), f"died at step {step}"
+        assert task.works(), f"died at step {step}"
+        step += STRIDE
+    assert not task.settled(before)
+    assert step > 300, "the steps were not taken one by one"
+    task.finish()
+
+
+def _last_line(path: Path) -> str:
+    return path.read_text().strip().rpartition("\n")[2] if path.exists() else "(none)"
 
 
 def _names(path: Path) -> set[str]:

@@ -1,8 +1,8 @@
 /*
- * 20 tasks of 5 threads each, a victim that notices every disturbance: every thread checks itself all the
+ * Tasks of 5 threads each, a victim that notices every disturbance: every thread checks itself all the
  * time (memory, registers, ids, signal mask, thread-local storage) and counts in a file that all have mapped.
- * tree FILE; SIGTERM to the first task ends all: its exit status is 0 when every check of every thread was
- * passed, and the last ones too.
+ * tree FILE TASKS; SIGTERM to the first task ends all: its exit status is 0 when every check of every thread
+ * was passed, and the last ones too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TASKS	20
+#define TASKS	20 /* at most */
 #define THREADS 5
 #define WORDS	2048
-#define NAP_MS	15
 
 /* What the test reads. */
 struct seen {
@@ -37,7 +36,7 @@ struct ids {
 };
 
 static struct seen *seen;
-static int self; /* number of this task */
+static int tasks, self; /* how many, and the number of this task */
 static uint64_t memory[THREADS][WORDS];
 static uint32_t turn; /* 2 or 3: of that thread; 4: there are no more */
 static __thread uint64_t local;
@@ -97,7 +96,8 @@ static void futex(uint32_t *word, int op, uint32_t value)
 /* Every thread waits in its own way. */
 static void rest(int thread)
 {
-	struct timespec nap = {0, NAP_MS * 1000000};
+	long ms = tasks; /* the more there are, the less often each works */
+	struct timespec nap = {0, ms * 1000000};
 	sigset_t mask;
 
 	switch (thread) {
@@ -106,7 +106,7 @@ static void rest(int thread)
 			die(thread, "nanosleep");
 		break;
 	case 1:
-		if (poll(NULL, 0, NAP_MS))
+		if (poll(NULL, 0, ms))
 			die(thread, "poll");
 		break;
 	case 2:
@@ -192,7 +192,7 @@ static int task(int number)
 	if (number % 5 == 2 && number % 7 != 3 && setpgid(0, 0))
 		die(0, "setpgid");
 	seen->pids[number] = getpid();
-	for (int kid = 2 * number + 1; kid <= 2 * number + 2 && kid < TASKS; kid++) {
+	for (int kid = 2 * number + 1; kid <= 2 * number + 2 && kid < tasks; kid++) {
 		kids[count] = fork();
 		if (kids[count] == -1)
 			die(0, "fork");
@@ -218,7 +218,8 @@ int main(int argc, char **argv)
 	struct sigaction on = {.sa_handler = on_term};
 	int fd;
 
-	if (argc != 2 || (fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600)) < 0 ||
+	tasks = argc == 3 ? atoi(argv[2]) : 0;
+	if (tasks < 1 || tasks > TASKS || (fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600)) < 0 ||
 	    ftruncate(fd, sizeof(*seen)) || sigaction(SIGTERM, &on, NULL)) {
 		perror("tree");
 		return 1;
