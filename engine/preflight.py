@@ -86,16 +86,16 @@ def _task(
     if frozen := _cgroup_freezer(view):
         out.append(frozen)
     its = proc.namespaces(view)
-    out += [
-        f"{name} namespace {its[name]} is not the engine's: namespaces are not supported yet"
-        for name in its
-        if its[name] != own.get(name)
-    ]
+    shares_mounts = its.get("mnt") == proc.namespaces("self").get("mnt")
+    for name, ident in its.items():
+        if ident != own.get(name):
+            own[name] = ident  # relatives have the same: said once
+            out.append(f"{name} namespace {ident} is not the engine's: namespaces are not supported yet")
     task.vmas = proc.smaps(view, seen)
     out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
     probes.add(status)  # threads that differ in that are noticed when they are frozen
-    if its.get("mnt") == own.get("mnt"):
+    if shares_mounts:
         out += table.blockers(view, survey)
         out += table.mapped_blockers(view, task.vmas)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]

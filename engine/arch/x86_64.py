@@ -96,6 +96,8 @@ _ERESTART = range(-514, -511)  # ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND
 _ERESTARTNOINTR = -513
 _ERESTART_RESTARTBLOCK = -516
 _EINTR = -4
+_NR_exit = 60
+SYSCALL = b"\x0f\x05"  # the instruction of 64-bit code
 _NR_restart_syscall, _NR_restart_syscall_COMPAT = 219, 0
 _SYSCALL_SIZE = 2
 _JUMP_HOME, _FAR_JUMP_HOME = b"\xff\x25", b"\xff\x2d"  # jmp, ljmp *offset(%rip)
@@ -270,6 +272,12 @@ def dump_registers(
         count = count or _ELEMENTS.get(field, 0)
         raw = bytes(raw) + bytes(max(0, count * size - len(raw)))
         getattr(xsave, field).extend(struct.unpack_from(f"<{count}{'Q' if size == 8 else 'I'}", raw))
+
+
+def dump_exit(core: Any, at: int, status: int) -> None:
+    """Have core.thread_info's registers make exit(2) with the system call instruction at that address."""
+    gp = core.thread_info.gpregs
+    gp.ip, gp.ax, gp.orig_ax, gp.di = at, _NR_exit, 0xFFFFFFFFFFFFFFFF, status
 
 
 def areas(tracee: Tracee) -> list[bytes]:

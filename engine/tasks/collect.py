@@ -6,7 +6,7 @@ from engine.context import Context
 from engine.errors import Unsupported
 from engine.files.fd import Descriptor
 from engine.files.table import FileTable
-from engine.kernel import proc, process
+from engine.kernel import memory, proc, process
 from engine.memory import mm as mm_kind
 from engine.memory import vdso
 from engine.memory import vmas as vma_kind
@@ -202,7 +202,7 @@ def collect(
     limits.dump(core, view)
 
 
-def _dump_dead_leader(task: Collected, thread: CollectedThread) -> None:
+def _dump_dead_leader(ctx: Context, task: Collected, thread: CollectedThread) -> None:
     """The leader has ended: its core_entry holds what belongs to the process, and how it ended."""
     core = task.core
     core.mtype = thread.core.mtype
@@ -213,6 +213,11 @@ def _dump_dead_leader(task: Collected, thread: CollectedThread) -> None:
     core.thread_info.clear_tid_addr = 0
     core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
     core.tc.leader_exit_code = task.stat[52]
+    for start, end in vdso.areas(task.vmas):
+        code = memory.read(task.view, start, end - start)
+        if ctx.arch.SYSCALL in code:  # a reader that does not know the field has it end at once
+            ctx.arch.dump_exit(core, start + code.index(ctx.arch.SYSCALL), task.stat[52] >> 8)
+            break
     signals.dump_shared(core, thread.mask, thread.queues[1])
 
 
@@ -286,7 +291,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
         identity.dump_thread_answers(thread.core, answers, asked[identity])
     first = live[0].answers
     if task.task.leader_gone:
-        _dump_dead_leader(task, live[0])
+        _dump_dead_leader(ctx, task, live[0])
     signals.dump(core, first, interview.asked[signals])
     timers.dump(core, first, interview.asked[timers])
     if task.listed:

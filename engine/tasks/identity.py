@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 
 from engine.images.schema import set_text, text
 from engine.kernel import proc
@@ -58,7 +59,10 @@ def dump(core: Any, pid: int, stat: proc.Stat) -> None:
     tc = core.tc
     tc.task_state = 1
     tc.exit_code = 0
-    tc.personality = int(proc.read_text(f"/proc/{pid}/personality"), 16)
+    digits = proc.read_text(f"/proc/{pid}/personality").strip()
+    tc.personality = int("".join(takewhile(str.isdecimal, digits)) or "0")  # as CRIU reads it
+    if int(digits, 16):
+        tc.personality_bits = int(digits, 16)
     tc.flags = stat[9]
     set_text(tc, "comm", stat.comm)
     tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
@@ -131,8 +135,10 @@ def plan_thread(program: Program, core: Any, leader: Any, personality: int) -> N
 
     `personality` is the engine's, which all begin with.
     """
-    if leader.tc.personality != personality:
-        program.sys("personality", leader.tc.personality)
+    tc = leader.tc
+    wanted = tc.personality_bits if tc.HasField("personality_bits") else int(str(tc.personality), 16)
+    if wanted != personality:
+        program.sys("personality", wanted)
     plan_name(program, core.thread_core.comm if core.thread_core.HasField("comm") else leader.tc.comm)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
-from engine.errors import KernelError
+from engine.errors import EngineError, KernelError
 from engine.kernel import proc
 from engine.kernel.process import ioprio_get, sched_getattr
 from engine.kernel.uapi import prctl as pr
@@ -234,6 +234,11 @@ def _affinity(program: Program, thread: Any, inherited: Inherited, warn: Callabl
 def _policy(program: Program, thread: Any, inherited: Inherited, warn: Callable[[str], None]) -> None:
     policy = thread.sched_policy & ~SCHED_RESET_ON_FORK
     clamps = _clamps(program, thread, inherited, warn)
+    if policy == SCHED_DEADLINE and not thread.sched_runtime:
+        raise EngineError(
+            f"{program.name}: it was scheduled by SCHED_DEADLINE, but the images do not say with what runtime (CRIU's "
+            "do not): dump it with this engine, or under another policy"
+        )
     wanted = (thread.sched_policy, thread.sched_nice, thread.sched_prio, thread.sched_flags)
     runtime = thread.sched_runtime
     if wanted == inherited.attr and clamps is None and not runtime:

@@ -20,10 +20,8 @@ BOTH = {
     "futex_timed": "lets a relative wait return EINTR",
     "ioprio00": "its images have no I/O priority",
     "limits_low": "its parasite has no memory, its restorer no signals to queue under the task's own limits",
-    "personality00": "reads the digits of /proc/PID/personality as decimal ones, and restores none",
     "pipe_packets": "'The packetized mode for pipes is not supported yet'; restored, packets are merged",
     "poll": "lets poll return EINTR",
-    "pthread02": "'Zombies with threads are not supported'; restored, the leader is alive",
     "sched_deadline00": "its images have no runtime, deadline and period",
     "sched_slice00": "its images have no slice",
     "siginfo_kinds": "injects into and restores tasks with pending faults, and is stopped by these",
@@ -35,10 +33,8 @@ BOTH = {
     "stopped02": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
     "stopped12": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
     "stopped_seen": "its images do not say whether the parent has waited for a stop: it is news again",
-    "thread_leader_gone": "'Zombies with threads are not supported'; restored, the leader is alive",
     "threads_state": "its images have no CPU affinity",
     "timerslack00": "its images have no timer slack",
-    "tree_kids_nothread": "makes every child one of its parent's leader",
     "tree_shared": "'Can't make FS id': tasks cannot share it",
     "tree_shared_fs": "'Can't make FS id': tasks cannot share it",
     "tree_shared_sibling": "'Can't make FILES id': only parent and child share them, not siblings",
@@ -47,9 +43,11 @@ BOTH = {
 
 DUMP = {
     "futex_robust_file": "kills tasks that have their robust list: the kernel marks the word in the file",
+    "pthread02": "'Zombies with threads are not supported'",
     "regs_alignment": "its parasite runs with the task's flags and dies of SIGBUS",
     "sigwait_whole": "lets sigwaitinfo return EINTR",
     "stopped_tty": "'unsupported stop signal 21': only SIGSTOP stops",
+    "thread_leader_gone": "'Zombies with threads are not supported'",
     "threads_born": "fails for threads that end while it freezes",
     "timer_chain": "loses the signal of a timer that expires while it freezes",
 }
@@ -61,6 +59,7 @@ DUMP_ON_HOST = {
 }
 
 RESTORE = {
+    "personality00": "restores no personality",
     "cwd02": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "file_cloexec": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "pgrp_orphaned": "a helper starts the task, and leaves it to whoever reaps outside of the tree",

@@ -14,7 +14,7 @@ import pytest
 
 from zdtm.cases import load
 from zdtm.engine import engine
-from zdtm.failures import CaseFailure, CheckFailed, Refused, Skipped
+from zdtm.failures import CaseFailure, Refused, Skipped
 from zdtm.flavours import FLAVOURS
 from zdtm.modes import MODES
 from zdtm.places import places
@@ -48,10 +48,8 @@ def crossed(flavour: str, limits: Mapping[str, str], left_out: Mapping[str, str]
 
 def namespaced() -> list[ParameterSet]:
     """Every case with each of its flavours that have namespaces."""
-    # They count what they did until SIGTERM, which comes at once without a checkpoint.
-    hurried = pytest.mark.xfail(strict=False, raises=CheckFailed, reason="ended before it had forked enough")
     return [
-        pytest.param(name, flavour, marks=[hurried] if name in ("fork", "fork2") else [], id=f"{name}-{flavour}")
+        pytest.param(name, flavour, id=f"{name}-{flavour}")
         for name, case in CASES.items()
         for flavour in case.header.flavours
         if FLAVOURS[flavour].namespaces and "noauto" not in case.header.flags

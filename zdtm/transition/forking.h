@@ -41,8 +41,8 @@ static inline _Noreturn void forking_run(long pause_ns)
 	pid_t alive[FORKING_AT_ONCE] = {0}, ended;
 	int i, status, count = 0;
 
-	while (test_go() || count) {
-		for (i = 0; test_go() && i < FORKING_AT_ONCE; i++) {
+	while ((test_go() || forking_number < FORKING_AT_ONCE) || count) {
+		for (i = 0; (test_go() || forking_number < FORKING_AT_ONCE) && i < FORKING_AT_ONCE; i++) {
 			if (alive[i])
 				continue;
 			test_fill(forking_own, sizeof(forking_own), ++forking_number);
