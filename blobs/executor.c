@@ -38,7 +38,11 @@ static void __attribute__((noreturn)) park(struct prog *p, u32 *keeper)
 
 		if (seen & FUTEX_OWNER_DIED)
 			break;
-		futex_wait(keeper, seen, 0);
+		/*
+		 * The kernel wakes one, who may be killed before it wakes others. A parasite's host is
+		 * not killed, and a wait with a limit would overwrite what is left of its own sleep.
+		 */
+		futex_wait(keeper, seen, p->orphan ? 0 : AGAIN_NS);
 	}
 	futex_wake(keeper); /* the kernel wakes one waiter only */
 	if (p->orphan)

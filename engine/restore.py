@@ -26,7 +26,7 @@ from engine.plan.program import Program, result, status
 from engine.stats import RestoreStats
 from engine.tasks import identity, restart, sched, seccomp, signals
 from engine.tasks.compile import Compiler, Guard, Plan, Runner
-from engine.tasks.images import TreeImages
+from engine.tasks.images import TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts as taken
-_SEIZE = pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_EXITKILL
 
 
 def restore(ctx: Context) -> int:
@@ -219,9 +218,10 @@ def _holder(pid: int) -> str:
     return "its holder is not visible from here"
 
 
-def _seize(world: World, tid: int, timeout_us: int, options: int = 0) -> Tracee:
+def _seize(world: World, tid: int, timeout_us: int, options: int = 0, is_first: bool = True) -> Tracee:
+    """`is_first`: of the threads of a process that are seized; if we die, its death is that of the others too."""
     tracee = world.tracees[tid] = Tracee(tid, timeout_us)
-    tracee.seize(_SEIZE | options)
+    tracee.seize(pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_EXITKILL * is_first | options)
     return tracee
 
 
@@ -245,7 +245,8 @@ def _hold(world: World, guard: Guard, timeout_us: int) -> None:
     _wait(world, guard.arrived, len(guard.runners))
     for runner in guard.runners:
         if runner.tid not in world.tracees:
-            _seize(world, runner.tid, timeout_us, pt.PTRACE_O_SUSPEND_SECCOMP)
+            is_first = runner is guard.runners[0]
+            _seize(world, runner.tid, timeout_us, pt.PTRACE_O_SUSPEND_SECCOMP, is_first)
     at = world.plan.arena.offset(guard.held)
     struct.pack_into("<I", world.view, at, 1)
     process.futex_wake(world.view, at)
@@ -300,7 +301,7 @@ def _finish(ctx: Context, world: World, timeout_us: int) -> None:
     for runners in plan.runners.values():
         for runner in runners:
             if runner.tid not in world.tracees:
-                _seize(world, runner.tid, timeout_us)
+                _seize(world, runner.tid, timeout_us, is_first=runner is runners[0])
             if runner.tid not in stopped:
                 world.tracees[runner.tid].interrupt()
     for runners in plan.runners.values():
@@ -367,23 +368,33 @@ def _unmap(ctx: Context, world: World, runner: Runner) -> None:
 
 
 def _let_go(world: World, stopped: bool) -> None:
-    """All at once; with --leave-stopped in SIGSTOP."""
+    """All at once; with --leave-stopped in SIGSTOP.
+
+    First none is to die with us any more (PTRACE_O_EXITKILL). This wakes nobody, and so takes no time: whoever kills
+    us after that leaves a tree that runs. Nothing may fail any more, since who goes on may end others, or itself.
+    """
+    for runners in world.plan.runners.values():
+        world.tracees[runners[0].tid].set_options(0)
     for task in world.tree.live():
-        pid, runners = task.pid, world.plan.runners[task.pid]
-        if stopped or signals.pending_stops(task.core.tc.signals_s):
-            os.kill(pid, SIGSTOP)
-        for runner in runners:
-            tracee = world.tracees[runner.tid]
+        with suppress(ProcessLookupError):
+            _release(world, task, stopped)
+
+
+def _release(world: World, task: TaskImages, stopped: bool) -> None:
+    pid = task.pid
+    if stopped or signals.pending_stops(task.core.tc.signals_s):
+        os.kill(pid, SIGSTOP)
+    for runner in world.plan.runners[pid]:
+        tracee = world.tracees[runner.tid]
+        try:
             if signals.pending_stops(runner.core.thread_core.signals_p):
                 process.tgkill(pid, runner.tid, SIGSTOP)
             for sig in tracee.signals:
                 os.kill(pid, sig)
-            try:
-                tracee.detach()
-            except KernelError as e:
-                if e.errno != errno.ESRCH or runner is runners[0]:
-                    raise
-                break  # the first that went on has ended the process already
+            tracee.detach()
+        except KernelError as e:
+            if e.errno != errno.ESRCH:
+                raise
 
 
 def _kill(world: World) -> None:

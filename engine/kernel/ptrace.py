@@ -115,6 +115,10 @@ class Tracee:
             self._keep(stop)
             self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
 
+    def set_options(self, options: int) -> None:
+        """PTRACE_SETOPTIONS. It must be in a stop; that it stays in."""
+        self._request(pt.PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", 0, options)
+
     def detach(self, sig: int = 0) -> None:
         """PTRACE_DETACH; sig SIGSTOP leaves it stopped. The thread must be in a stop."""
         self._request(pt.PTRACE_DETACH, "PTRACE_DETACH", 0, sig)

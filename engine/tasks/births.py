@@ -84,21 +84,6 @@ class Node:
             yield node
             todo += reversed(node.kids)
 
-    @property
-    def early(self) -> list[tuple[Node, int]]:
-        """Those that it starts before its setsid(2), and how."""
-        return [(node, node.how) for node in self.bears if node.is_early]
-
-    @property
-    def late(self) -> list[tuple[Node, int]]:
-        """Those that it starts after that, and how."""
-        return [(node, node.how) for node in self.bears if not node.is_early]
-
-    @property
-    def adopts(self) -> list[Node]:
-        """The orphans that come to it, being a subreaper for that time."""
-        return [node for node in self.kids if node.how == ORPHAN]
-
     def shares_with(self, creator: Node) -> list[str]:
         """The kinds of kernel objects that it has in common with who starts it."""
         return [kind for kind in KINDS if kind in self.ids and self.ids[kind] == creator.ids.get(kind)]
@@ -155,12 +140,6 @@ def stages(nodes: list[Node]) -> list[Stage]:
         if node.how == ORPHAN and node.parent is not None:
             found.setdefault((level[node], node.parent.pid), Stage(node.parent)).orphans.append(node)
     return [found[key] for key in sorted(found)]
-
-
-def adopters(nodes: list[Node]) -> list[Node]:
-    """Those that adopt orphans, each where it finds all of them."""
-    out = [stage.adopter for stage in stages(nodes)]
-    return [node for i, node in enumerate(out) if node not in out[i + 1 :]]
 
 
 def steps(node: Node, adoptions: list[Stage]) -> list[tuple[int, Node, int]]:

@@ -19,7 +19,7 @@ from engine.memory import vmas as vma_kind
 from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, place
 from engine.tasks import births, compat, creds, identity, limits, sched, signals, threads, timers
-from engine.tasks.births import ORPHAN, OUTER, SIBLING, Node
+from engine.tasks.births import OUTER, SIBLING, Node
 from engine.tasks.descriptors import Descriptors
 from engine.tasks.images import STOPPED, TaskImages, TreeImages
 from engine.tasks.opener import Opener
@@ -119,9 +119,16 @@ class Compiler:
         self.joined = self.arena.reserve(4)
         self.stage = self.arena.reserve(4)  # orphans come to one subreaper after the other
         self.joiners = sum(node.joins for node in tree.nodes)
-        self.led = {node.pgid for node in tree.nodes if node.joins}
-        self.adopters = births.adopters(tree.nodes)
-        self.counts = [self.arena.reserve(4) for _ in self.adopters]
+        self.led = {node.pgid for node in tree.nodes if node.joins} - {OUTER}
+        self.stages = births.stages(tree.nodes)
+        self.counts = [self.arena.reserve(4) for _ in self.stages]
+        self.ended = self.arena.reserve(4)  # zombies and helpers: their end must not wake who is stopped
+        self.ending = sum(node.dead for node in tree.nodes)
+        self.owners: dict[tuple[str, int], Node] = {}
+        for node in tree.nodes:
+            for item in node.ids.items():
+                self.owners.setdefault(item, node)
+        self.todo: list[tuple[Node, Program]] = []  # whose births are compiled, but nothing else yet
         own = proc.status(os.getpid())
         self.ignored = int(own["SigIgn"], 16)
         self.creds = creds.Inherited(ctx.schema.message)
@@ -136,43 +143,48 @@ class Compiler:
         program = self.plan.root = self.arena.program(f"task {root.pid}")
         self._unmap(program)  # the seed, its stack, its vdso
         program.sys("close_range", 0, _ALL_FDS, 0)
-        self._node(root, program)
+        self.todo.append((root, program))
+        while self.todo:
+            self._node(*self.todo.pop())
+        self.plan.guards.reverse()  # children first: their parents wait to see them stopped
         return self.plan
 
     def _node(self, node: Node, program: Program) -> None:
         """One task from its birth on."""
-        for other, how in node.early:
-            self._bear(node, program, other, how)
-        if node.leads_session:
-            program.sys("setsid")
-            if node.pid in self.led:
-                program.add(self.groups, 1)
-        for other, how in node.late:
-            if how != ORPHAN:
-                self._bear(node, program, other, how)
-        for number, adopter in enumerate(self.adopters):
-            if adopter is node:
-                self._adopt(node, program, number)
-            for other in adopter.adopts:
-                if other.creator is node:
-                    self._bear_orphan(program, other, number)
+        for step, other, number in births.steps(node, self.stages):
+            if step == births.BEAR:
+                self._bear(node, program, other)
+            elif step == births.BEAR_ORPHAN:
+                self._bear_orphan(node, program, other, number)
+            elif step == births.ADOPT:
+                self._adopt(program, number)
+            else:
+                program.sys("setsid")
+                if node.pid in self.led:
+                    program.add(self.groups, 1)
         self._group(node, program)
         if node.dead:
             self._die(node, program)
         else:
             self._live(node, program)
 
-    def _bear(self, node: Node, program: Program, other: Node, how: int) -> None:
+    def _bear(self, node: Node, program: Program, other: Node) -> None:
         child = self.arena.program(f"task {other.pid}" if not other.helper else f"helper {other.pid}")
+        parent = _CLONE_PARENT if other.how == SIBLING else 0
+        self._spawn(program, child, other, self._flags(node, other) | parent)
+        self._born(node, other, child)
+
+    def _flags(self, node: Node, other: Node) -> int:
+        return sum(_CLONE[kind] for kind in other.shares_with(node))
+
+    def _born(self, node: Node, other: Node, child: Program) -> None:
         common = other.shares_with(node)
-        flags = sum(_CLONE[kind] for kind in common)
-        self._spawn(program, child, other, flags | (_CLONE_PARENT if how == SIBLING else 0))
         # others with whom its creator shares these may have begun to fill what it got a copy of
         if "vm" not in common and node.ids.get("vm") in self.shared.vm:
             self._unmap(child)
         if "files" not in common and node.ids.get("files") in self.shared.files:
             child.sys("close_range", 0, _ALL_FDS, 0)
-        self._node(other, child)
+        self.todo.append((other, child))
 
     def _unmap(self, program: Program) -> None:
         """All but the arena."""
@@ -187,39 +199,40 @@ class Compiler:
         args = _CLONE_ARGS.pack(flags, 0, 0, 0, exit_signal, stack, abi.STACK_SIZE, 0, tid, 1, 0)
         program.spawn(self.arena.put(args), len(args), child, f"pid {node.pid}")
 
-    def _bear_orphan(self, program: Program, other: Node, number: int) -> None:
+    def _bear_orphan(self, node: Node, program: Program, other: Node, number: int) -> None:
         """By one in between that ends at once, when the adopter is the nearest subreaper."""
         between = self.arena.program(f"parent of task {other.pid} for a moment")
         program.wait(self.stage, 2 * number + 1)
         stack = self.arena.stack() - abi.STACK_SIZE
-        args = _CLONE_ARGS.pack(0, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, 0, 0, 0)
+        flags = self._flags(node, other)
+        args = _CLONE_ARGS.pack(flags, 0, 0, 0, 0, stack, abi.STACK_SIZE, 0, 0, 0, 0)
         pid = program.spawn(self.arena.put(args), len(args), between, "")
         child = self.arena.program(f"task {other.pid}")
-        self._spawn(between, child, other, 0)
+        self._spawn(between, child, other, flags)
         between.sys("exit_group", 0)
         between.park()
         program.sys("wait4", pid, 0, _WALL, 0)
         program.add(self.counts[number], 1)
-        self._node(other, child)
+        self._born(node, other, child)
 
-    def _adopt(self, node: Node, program: Program, number: int) -> None:
+    def _adopt(self, program: Program, number: int) -> None:
         program.wait(self.stage, 2 * number)
         program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, note="for a while")
         program.add(self.stage, 1)
-        program.wait(self.counts[number], len(node.adopts))
+        program.wait(self.counts[number], len(self.stages[number].orphans))
         program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         program.add(self.stage, 1)
 
     def _group(self, node: Node, program: Program) -> None:
         """Its process group: at birth everybody is in the one that bears its session's number."""
-        if node.leads_group:
+        if node.leads_group or (node.joins and node.pid in self.led):
             program.sys("setpgid", 0, 0)
             if node.pid in self.led:
                 program.add(self.groups, 1)
-        elif node.joins:
-            if node.pgid != OUTER:
-                program.wait(self.groups, len(self.led))
-                program.sys("setpgid", 0, node.pgid)
+        if node.joins:
+            program.wait(self.joined, node.turn)
+            program.wait(self.groups, len(self.led))
+            program.sys("setpgid", 0, os.getpgrp() if node.pgid == OUTER else node.pgid)
             program.add(self.joined, 1)
 
     def _die(self, node: Node, program: Program) -> None:
@@ -245,6 +258,8 @@ class Compiler:
         task = self.tasks[node.pid]
         core = task.core
         guard = self._guard(task)
+        if core.tc.child_subreaper:
+            program.wait(self.stage, 2 * len(self.stages))  # until then orphans have to pass by
         self._turn(task, program)
         pidfd = program.sys("pidfd_open", self.coordinator, 0, note="the opener")
         owns_vm = self._owns("vm", node)
@@ -301,8 +316,7 @@ class Compiler:
 
     def _owns(self, kind: str, node: Node) -> bool:
         """Is it the first of those that share this object? It makes it, the others find it made."""
-        ident = node.ids[kind]
-        return next(n for n in self.tree.nodes if n.ids.get(kind) == ident) is node
+        return self.owners[kind, node.ids[kind]] is node
 
     def _turn(self, task: TaskImages, program: Program) -> None:
         """Descriptors in a table that tasks share: they use it one after the other, and its owner last."""
@@ -321,17 +335,19 @@ class Compiler:
     def _kids(self, node: Node, program: Program) -> None:
         """Dead and stopped children have to be so by now: what tells of it must not be found in the restored queue."""
         told = set()
-        for kid in node.kids:
+        for kid in (kid for kid in node.kids if kid.dead):
             if kid.helper:
                 program.sys("wait4", kid.pid, 0, _WALL, 0, note="a helper")
-            elif kid.dead:
-                program.sys("waitid", _P_PID, kid.pid, 0, _WEXITED | _WNOWAIT | _WALL, 0, note="a zombie")
-            elif self.tasks[kid.pid].core.tc.task_state == STOPPED:
-                keep = 0 if self.tasks[kid.pid].core.tc.stop_seen else _WNOWAIT
-                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | keep | _WALL, 0, note="stopped")
             else:
-                continue
-            told.add(kid.exit_signal if kid.dead else SIGCHLD)
+                program.sys("waitid", _P_PID, kid.pid, 0, _WEXITED | _WNOWAIT | _WALL, 0, note="a zombie")
+            program.add(self.ended, 1)
+            told.add(kid.exit_signal)
+        for kid in (kid for kid in node.kids if not kid.dead):
+            tc = self.tasks[kid.pid].core.tc
+            if tc.task_state == STOPPED:
+                keep = 0 if tc.stop_seen else _WNOWAIT
+                program.sys("waitid", _P_PID, kid.pid, 0, _WSTOPPED | keep | _WALL, 0, note="stopped")
+                told.add(SIGCHLD)
         default = self.arena.reserve(32)
         for sig in sorted(told - {0}):
             if sig != SIGCHLD:  # whose default is to be ignored
@@ -387,6 +403,7 @@ class Compiler:
     def _stop(self, program: Program, task: TaskImages) -> None:
         """By the signal that had stopped it, where that still can; by SIGSTOP where its group is orphaned."""
         sig = task.core.tc.stop_signo or SIGSTOP
+        program.wait(self.ended, self.ending)
         if sig != SIGSTOP:
             program.sys("rt_sigprocmask", _SIG_UNBLOCK, self.arena.put((1 << sig - 1).to_bytes(8, "little")), 0, 8)
             program.ask("tgkill", task.pid, task.pid, sig, note="stop")
