@@ -16,19 +16,32 @@ static long keyctl(int command, long a, long b, long c)
 	return syscall(SYS_keyctl, command, a, b, c, 0);
 }
 
+/* What earlier tests of the same user have left is collected when the kernel finds time: until then it
+ * counts. */
 static long add(const char *name, const char *value, long ring)
 {
-	return syscall(SYS_add_key, "user", name, value, strlen(value), ring);
+	long key;
+
+	for (int i = 0; i < 100; i++) {
+		key = syscall(SYS_add_key, "user", name, value, strlen(value), ring);
+		if (key >= 0 || errno != EDQUOT)
+			return key;
+		usleep(50000);
+	}
+	return key;
 }
 
 static void use(int number, long ring, const char *name)
 {
-	char value[16] = "";
-	long key = SYS(add(name, "value", ring));
+	char value[16] = "", own[64];
+	long key;
 
+	/* the user's own session keyring is that of all others too */
+	snprintf(own, sizeof(own), "%s %d", name, gettid());
+	key = SYS(add(own, "value", ring));
 	CHECK(SYS(keyctl(KEYCTL_READ, key, (long)value, sizeof(value))) == 5 && !strcmp(value, "value"),
 	      "%d: %s is '%s'", number, name, value);
-	CHECK(SYS(syscall(SYS_request_key, "user", name, NULL, 0)) == key, "%d: %s is not found", number,
+	CHECK(SYS(syscall(SYS_request_key, "user", own, NULL, 0)) == key, "%d: %s is not found", number,
 	      name);
 	SYS(keyctl(KEYCTL_UNLINK, key, ring, 0));
 }
