@@ -42,7 +42,7 @@ _NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 
 class Dump:
     """One dump under way."""
 
-    __slots__ = ("files", "filters", "grafts", "images", "interview", "stats", "tasks", "vdso", "zombies")
+    __slots__ = ("files", "filters", "grafts", "images", "interview", "sched", "stats", "tasks", "vdso", "zombies")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Dump:
             with suppress(KernelError):  # it has ended meanwhile; what else there is is found when it is frozen
                 self.grafts[pid] = Graft(pid, its, self.interview.sheet)
         self.vdso = {pid: vdso.areas(its) for pid, its in mappings.items()}
+        self.sched = sched.Defaults()
         self.filters = seccomp.Filters(ctx.schema.message)
         self.tasks: list[Collected] = []
         self.zombies: dict[int, Any] = {}
@@ -146,11 +147,10 @@ def _look(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
 def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> None:
     """What is done while the tree is frozen, and how it is left."""
     options, stats = ctx.options, state.stats
-    defaults = sched.Defaults()
     for task in state.tasks:
         collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters)
         collect.collect_memory(ctx, task, state.interview, state.files)
-        collect.collect_sched(task, defaults)
+        collect.collect_sched(task, state.interview, state.sched)
         if "files" in task.owns:
             collect.collect_files(ctx, task, state.files)
         collect.collect_fs(task, state.files)

@@ -34,7 +34,7 @@ class Interview:
 
     __slots__ = (
         *("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet"),
-        *("creds", "states", "vmas"),
+        *("creds", "slack", "states", "vmas"),
     )
 
     def __init__(self, arena: Arena, probes: landlock.Probes, vmas: dict[tuple[str, str], proc.Vma]) -> None:
@@ -47,6 +47,7 @@ class Interview:
         self.asked: dict[ModuleType, Any] = {kind: kind.ask(self.first) for kind in _ASKING}
         self.asked_first: dict[ModuleType, Any] = {kind: kind.ask_thread(self.first) for kind in _ASKING_THREADS}
         self.asked_thread: dict[ModuleType, Any] = {kind: kind.ask_thread(self.other) for kind in _ASKING_THREADS}
+        self.slack = [sched.ask_thread(q) for q in (self.first, self.other)]
         self._landlock = [landlock.ask_thread(q, probes) for q in (self.first, self.other)]
         self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
 
@@ -183,7 +184,8 @@ def collect(
     if graft is None or not graft.fits(task.vmas):
         ctx.log.debug(f"pid {pid}: a place for the graft is looked for in the frozen task")
         graft = Graft(view, task.vmas, interview.sheet)
-    stops = [signals.stops(tracee) for tracee in task.task.tracees]  # nothing keeps SIGSTOP in a queue on a visit
+    # only a stopped task has SIGSTOP in a queue, and nothing keeps it there on a visit
+    stops = [signals.stops(tracee) if task.task.stop else ([], []) for tracee in task.task.tracees]
     _visit(ctx, task, live, interview, graft)
     if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t is live[0]))]:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
@@ -327,10 +329,12 @@ def collect_fs(task: Collected, files: FileTable) -> None:
     task.fs.umask = int(status["Umask"], 8)
 
 
-def collect_sched(task: Collected, defaults: sched.Defaults) -> None:
+def collect_sched(task: Collected, interview: Interview, defaults: sched.Defaults) -> None:
     """How its threads are scheduled."""
-    for thread in task.live:
-        sched.dump(thread.core.thread_core, thread.tid, defaults)
+    live = task.live
+    for thread in live:
+        slack = thread.answers.result(interview.slack[thread is not live[0]])
+        sched.dump(thread.core.thread_core, thread.tid, defaults, slack)
 
 
 def zombie(ctx: Context, pid: int) -> Any:

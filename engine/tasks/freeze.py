@@ -67,7 +67,8 @@ class Frozen:
         known = {root}
         for _ in range(_ROUNDS):
             found = self._freeze_all(new)
-            if not found:  # nobody is left who could have children, but orphans may have come to a subreaper of ours
+            # nobody is left who could have children, but orphans may have come to a subreaper of ours
+            if not found and len(self.tasks) > 1:
                 found = [kid for task in self.tasks for kid in self._kids(task)]
             new = [pid for pid in dict.fromkeys(found) if pid not in known]
             if not new:

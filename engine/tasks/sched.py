@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from engine.plan.program import Ref
+    from engine.tasks.questions import Questions
+
 TIMERSLACK_NS = 50_000  # of a thread under a fair policy that nobody has changed; under a realtime one it is 0
 COREDUMP_FILTER = 0x33  # MMF_DUMP_FILTER_DEFAULT, with the ELF headers that every distribution adds
 
@@ -112,8 +115,16 @@ class Defaults:
         return self._cpusets[path]
 
 
-def dump(thread: Any, tid: int, defaults: Defaults) -> None:
-    """Fill thread_core_entry: policy, nice and priority as CRIU has them, what it does not have where it is special."""
+def ask_thread(q: Questions) -> Ref:
+    """The timer slack."""
+    return q.ask("prctl", pr.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+
+
+def dump(thread: Any, tid: int, defaults: Defaults, slack: int) -> None:
+    """Fill thread_core_entry: policy, nice and priority as CRIU has them, what it does not have where it is special.
+
+    `slack` is the thread's timer slack in ns.
+    """
     policy, flags, _, priority, runtime, deadline, period, util_min, util_max = sched_getattr(tid)
     thread.sched_policy = policy | (SCHED_RESET_ON_FORK if flags & _FLAG_RESET_ON_FORK else 0)
     # under a realtime policy too: it comes back when the thread leaves that
@@ -137,7 +148,6 @@ def dump(thread: Any, tid: int, defaults: Defaults) -> None:
             mask >>= 64
     if ioprio := ioprio_get(tid):
         thread.ioprio = ioprio
-    slack = int(proc.read_text(f"/proc/{tid}/timerslack_ns"))
     if policy not in _REALTIME and slack != TIMERSLACK_NS:
         thread.timerslack_ns = slack
 

@@ -98,7 +98,9 @@ def in_child(do: Callable[[], None]) -> tuple[Any, tuple[Any, ...]]:
         answer = os.read(ready[0], 4096)
         assert answer == b"ok", answer.decode()
         thread = new_thread()
-        sched.dump(thread, pid, sched.Defaults())
+        with open(f"/proc/{pid}/timerslack_ns") as file:
+            slack = int(file.read())
+        sched.dump(thread, pid, sched.Defaults(), slack)
         slack = proc.read_text(f"/proc/{pid}/timerslack_ns")
         shown = (sched_getattr(pid), os.getpriority(os.PRIO_PROCESS, pid), ioprio_get(pid), slack)
         return thread, (*shown, os.sched_getaffinity(pid))
