@@ -89,9 +89,13 @@ class Frozen:
             waiting = []
             out.clear()
             for task in tasks:
-                tids, kids = self._scan(task)
-                have = {t.pid for t in task.tracees}
-                waiting += [(task, t) for t in self._seize(task, [tid for tid in tids if tid not in have])]
+                while True:
+                    tids, kids = self._scan(task)
+                    have = {t.pid for t in task.tracees}
+                    new = [(task, t) for t in self._seize(task, [tid for tid in tids if tid not in have])]
+                    if new or self._has_all(task):
+                        break
+                waiting += new
                 out += kids
         for task in tasks:
             task.tracees.sort(key=lambda t: t.pid != task.pid)
@@ -104,6 +108,16 @@ class Frozen:
             if e.errno not in (errno.ENOENT, errno.ESRCH):
                 raise
             return [], []  # reaped meanwhile
+
+    def _has_all(self, task: Task) -> bool:
+        """Are its frozen threads all that it has? Reading /proc/PID/task ends early where a thread ends meanwhile."""
+        if not task.tracees or not self._left_us():
+            return True
+        try:
+            leader_gone = all(t.pid != task.pid for t in task.tracees)
+            return proc.Stat(task.pid)[20] == len(task.tracees) + leader_gone
+        except (FileNotFoundError, ProcessLookupError):
+            return True  # reaped meanwhile
 
     def _kids(self, task: Task) -> list[int]:
         return self._scan(task)[1]

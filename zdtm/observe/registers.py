@@ -32,8 +32,9 @@ def parked(pid: int, tid: int) -> bool:
 def describe(tid: int) -> list[str]:
     """All general registers and, as hexadecimal words, the x87 and SSE state."""
     ptrace_attach(tid)
+    if not os.WIFSTOPPED(os.waitpid(tid, WALL)[1]):
+        raise ProcessLookupError(f"thread {tid} has ended")
     try:
-        os.waitpid(tid, WALL)
         general = ptrace_getregs(tid)
         floating = ptrace_getfpregs(tid)
     finally:
