@@ -123,7 +123,8 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         undo.callback(_kill, world)
         world.root = _spawn(ctx, seed, memfd, tree.root.pid)
         timeout = options.timeout * 1_000_000
-        _seize(world, world.root, timeout, pt.PTRACE_O_SUSPEND_SECCOMP if plan.guards else 0)
+        if not tree.root.leader_gone:  # that one ends when it has made the others, maybe before we get there
+            _seize(world, world.root, timeout, pt.PTRACE_O_SUSPEND_SECCOMP if plan.guards else 0)
         stats.forking = stats.clock.total()
         for guard in plan.guards:
             _hold(world, guard, timeout)
