@@ -130,6 +130,9 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
             _hold(world, guard, timeout)
         for program in plan.programs:
             _run(world, program)
+        for task in tree.live():
+            if task.leader_gone:
+                _await_end(world, task.pid)
         for program, limits in plan.limits:
             for name, ref in limits:
                 if result(view, plan.arena, program, ref) < 0:
@@ -284,6 +287,13 @@ def _run(world: World, program: Program) -> None:
             _alive(world)
     if status(view, arena, program)[0] == abi.STATE_FAILED:
         _check(world)
+
+
+def _await_end(world: World, pid: int) -> None:
+    """Until a leader that is to end has: before that it is in the arena, which is about to be unmapped."""
+    while proc.Stat(pid).state not in ("Z", "X"):
+        _alive(world)
+        time.sleep(0.0005)
 
 
 def _check(world: World) -> None:
