@@ -26,7 +26,7 @@ from zdtm.failures import (
 from zdtm.features import ENGINE_FEATURES, missing_cpu_feature, missing_lsm
 from zdtm.flavours import Flavour
 from zdtm.observe import snapshot
-from zdtm.observe.proc import alive, read
+from zdtm.observe.proc import alive, asleep, live_threads
 from zdtm.places import Places, item_directory, machine, remove
 from zdtm.tree import Tree, strip_root
 from zdtm.waiting import adopting_orphans, poll, reap
@@ -87,6 +87,21 @@ class Run:
             if poll(lambda: None if alive(self.tree.root_pid) else True, 1):
                 self.ended("while it was looked at")
             raise
+
+    def settled(self) -> snapshot.Snapshot:
+        """Look until two looks agree: what a test does on its way to its sleep is none of its state."""
+        pid = self.tree.test_pid
+        poll(lambda: True if all(map(asleep, live_threads(pid))) else None, PARK)
+        last = self.look()
+
+        def same() -> bool | None:
+            nonlocal last
+            before, last = last, self.look()
+            return True if before == last else None
+
+        if not poll(same, SETTLE):
+            raise HarnessProblem("the test does not come to rest: what it does all the time belongs to `ignore`")
+        return last
 
     def compare(self, before: snapshot.Snapshot) -> None:
         """Look again until nothing differs. Raises StateDiffers when something still does after a while."""
@@ -195,8 +210,7 @@ def _run(run: Run, mode: Mode, rounds: int, program: Path, cache: Path) -> None:
 def _rounds(run: Run, mode: Mode, rounds: int) -> None:
     if not mode.round:
         return
-    poll(lambda: True if _asleep(run.tree.test_pid) else None, PARK)
-    before = run.look()
+    before = run.settled()
     (run.directory / "before.txt").write_text(before.text(), errors="surrogateescape")
     for run.number in range(1, rounds + 1):
         try:
@@ -219,10 +233,6 @@ def _rounds(run: Run, mode: Mode, rounds: int) -> None:
         if "crfail" in run.case.header.flags:
             raise EngineFailed("the dump of this case has to be refused, and was not")
         run.compare(before)
-
-
-def _asleep(pid: int) -> bool:
-    return read(pid, "syscall").split(" ", 1)[0] != "running\n"
 
 
 def _tidy(directory: Path) -> None:

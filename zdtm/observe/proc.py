@@ -66,10 +66,23 @@ def tree(pid: int) -> list[int]:
 
 def alive(pid: int) -> bool:
     """Whether the task exists and is not a zombie; one whose leader has ended before its other threads is alive."""
+    return bool(live_threads(pid))
+
+
+def live_threads(pid: int) -> list[int]:
+    """The threads that have not ended; none when the task is not there."""
     try:
-        return stat(pid)[3] not in "ZX" or any(_running(pid, tid) for tid in threads(pid))
+        return [tid for tid in threads(pid) if _running(pid, tid)]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return []
+
+
+def asleep(tid: int) -> bool:
+    """Whether a thread waits for something in the kernel; one that has ended meanwhile does."""
+    try:
+        return read(tid, "syscall") != "running\n"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _running(pid: int, tid: int) -> bool:
@@ -77,8 +90,3 @@ def _running(pid: int, tid: int) -> bool:
         return stat_fields(read(pid, f"task/{tid}/stat"))[3] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def exists(pid: int) -> bool:
-    """Whether the pid is taken, by a zombie too."""
-    return (PROC / str(pid)).exists()
