@@ -70,9 +70,17 @@ def alive(pid: int) -> bool:
 
 
 def live_threads(pid: int) -> list[int]:
-    """The threads that have not ended; none when the task is not there."""
+    """The threads that have not ended; none when the task is not there.
+
+    One may have started another and ended between the listing and the look at it: then they are listed again.
+    """
     try:
-        return [tid for tid in threads(pid) if _running(pid, tid)]
+        listed: list[int] = []
+        live: list[int] = []
+        while not live and listed != (now := threads(pid)):
+            listed = now
+            live = [tid for tid in listed if _running(pid, tid)]
+        return live
     except (FileNotFoundError, ProcessLookupError):
         return []
 
