@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from bisect import bisect_right
 
 from engine.context import Context
-from engine.errors import BadImage
-from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
 from engine.kernel.uapi.signal import SIGCHLD, SIGSTOP
-from engine.memory import load, vdso
-from engine.memory import mm as mm_kind
-from engine.memory import vmas as vma_kind
+from engine.memory import space
 from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, place
 from engine.tasks import births, compat, creds, identity, limits, sched, signals, threads, timers
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ALL_FDS = 0xFFFFFFFF
-_EXE = 1  # the lowest free descriptor while a task's memory is made: only the opener's pidfd is open
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 _CLONE_ARGS = struct.Struct("<11Q")  # struct clone_args (linux/sched.h)
 _CLONE = {"vm": 0x100, "fs": 0x200, "files": 0x400, "sighand": 0x800}
@@ -264,7 +258,7 @@ class Compiler:
         pidfd = program.sys("pidfd_open", self.coordinator, 0, note="the opener")
         owns_vm = self._owns("vm", node)
         if owns_vm:
-            self._memory(program, task, pidfd)
+            space.plan(self.ctx, self.opener, program, task, pidfd)
         if self._owns("fs", node):
             self._fs(program, task, pidfd)
         if self._owns("files", node):
@@ -409,43 +403,6 @@ class Compiler:
             program.ask("tgkill", task.pid, task.pid, sig, note="stop")
         program.sys("tgkill", task.pid, task.pid, SIGSTOP, note="stop")
 
-    def _memory(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
-        opener = self.opener
-        program.sys(
-            "pidfd_getfd",
-            pidfd,
-            opener.file(task.mm.exe_file_id),
-            0,
-            expect=abi.EXPECT_EQUAL,
-            want=_EXE,
-            note=f"the executable {opener.name(task.mm.exe_file_id)}",
-        )
-        mapped = [v for v in task.mm.vmas if not v.status & (vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL)]
-        loads = _loads(task, mapped)
-        filled = {start for start, _, _, _ in loads}
-        by_file: dict[tuple[int, int], list[Any]] = {}
-        for v in mapped:
-            if v.status & (vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED):
-                by_file.setdefault((v.shmid, v.fdflags), []).append(v)
-            else:
-                vma_kind.plan_map(program, v, -1, v.start in filled)
-        for (ident, flags), group in by_file.items():
-            fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
-            for v in group:
-                vma_kind.plan_map(program, v, fd, v.start in filled)
-            program.sys("close", fd)
-        if loads:
-            pages = _EXE + 1
-            source = opener.raw("PAGES", task.pages_id)
-            program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=pages, note="pages")
-            load.plan(program, [part[1:] for part in loads], pages)
-            program.sys("close", pages)
-        for v in mapped:
-            vma_kind.plan_protect(program, v, v.start in filled)
-        vdso.plan(self.ctx.arch, program, task)
-        mm_kind.plan(program, task.mm, _EXE)
-        program.sys("close", _EXE)
-
     def _fs(self, program: Program, task: TaskImages, pidfd: Ref) -> None:
         """Root, working directory, umask."""
         opener = self.opener
@@ -458,33 +415,3 @@ class Compiler:
         program.sys("fchdir", cwd)
         program.sys("close", cwd)
         program.sys("umask", task.fs.umask)
-
-
-def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int]]:
-    """(start of the mapping, address, bytes, offset in the pages image) of every part to load, in file order."""
-    out = []
-    offset = 0
-    skipped = [v for v in task.mm.vmas if v.status & vma_kind.VDSO]
-    by_page = sorted(mapped, key=lambda v: int(v.start))
-    starts = [v.start for v in by_page]
-    for entry in task.pagemap:
-        at, count = entry.vaddr, stored_pages(entry)
-        end = at + count * PAGE
-        while at < end:
-            i = bisect_right(starts, at) - 1
-            if i >= 0 and by_page[i].end > at:
-                part = min(end, by_page[i].end) - at
-                out.append((by_page[i].start, at, part, offset))
-                task.pages += part // PAGE
-            else:
-                vdso_area = next((v for v in skipped if v.start <= at < v.end), None)
-                if vdso_area is None:
-                    raise BadImage(
-                        f"pagemap-{task.pid}.img",
-                        0,
-                        f"page {at:#x} lies in no mapping of mm-{task.pid}.img; dump again",
-                    )
-                part = min(end, vdso_area.end) - at
-            at += part
-            offset += part
-    return out
