@@ -103,6 +103,8 @@ def _task(
 
 def _room(status: proc.Status, limit: int) -> list[str]:
     """The parasite takes some address space, for which RLIMIT_AS has to leave room."""
+    if "VmSize" not in status:
+        return []  # it is ending, and has no memory any more
     size = int(status["VmSize"].split()[0]) * 1024
     if size + _ARENA <= limit:
         return []

@@ -4,8 +4,8 @@ Under `-n 2`, and beside other users of the machine, something new is not ours j
 - processes: orphans below the item become children of the harness's process (a subreaper), so all of them are ours;
 - mounts, and files in shared directories: ours when they name the item's directory, bear an engine's name, or
   belong to a user id that only tests have;
-- cgroups and firewall rules: another worker's engine has them for moments only, so what stays for GRACE seconds
-  is reported.
+- cgroups below the harness's own, or with an engine's name, and firewall rules: another worker's engine has them for
+  moments only, so what stays for GRACE seconds is reported.
 Engines get a TMPDIR of the item's own, where nothing may remain.
 """
 
@@ -112,7 +112,16 @@ def _files() -> set[str]:
 
 
 def _cgroups() -> set[str]:
-    return {f"cgroup {path}" for path, _, _ in os.walk(CGROUPS)} if CGROUPS.is_dir() else set()
+    """Others make cgroups on a machine too: those next to the harness's own are theirs."""
+    own = {line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
+    below = tuple(f"{path.rstrip('/')}/" for path in own)
+    found = set()
+    for path, _, _ in os.walk(CGROUPS):
+        name = path.removeprefix(str(CGROUPS))
+        inner = "/" + name[1:].partition("/")[2]  # below the hierarchy's mount point
+        if inner.startswith(below) or name.startswith(below) or ENGINE_NAME.search(name):
+            found.add(f"cgroup {path}")
+    return found
 
 
 def _rules() -> tuple[str, ...]:
