@@ -103,9 +103,7 @@ def _task(
 
 def _room(status: proc.Status, limit: int) -> list[str]:
     """The parasite takes some address space, for which RLIMIT_AS has to leave room."""
-    if "VmSize" not in status:
-        return []  # it is ending, and has no memory any more
-    size = int(status["VmSize"].split()[0]) * 1024
+    size = int(status.get("VmSize", "0 kB").split()[0]) * 1024  # of one that is ending: nothing
     if size + _ARENA <= limit:
         return []
     return [f"its limit of {limit} bytes of address space (RLIMIT_AS) leaves no {_ARENA} for the dump: raise it"]
