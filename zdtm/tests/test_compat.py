@@ -69,7 +69,7 @@ THREADS = """
 #include <unistd.h>
 
 static volatile uint64_t *counters;
-static __thread uint32_t own;
+static __thread uint64_t own;
 
 static void *spin(void *unused)
 {
@@ -77,8 +77,8 @@ static void *spin(void *unused)
 
     (void)unused;
     for (own = 1;; own++) {
-        sum += own;
-        if (sum != (uint32_t)((uint64_t)own * (own + 1) / 2))
+        sum += (uint32_t)own;
+        if (sum != (uint32_t)(own * (own + 1) / 2))
             abort();
         counters[1] = own;
     }
@@ -161,6 +161,7 @@ def test_parasite_without_its_tracer_leaves_threads(c_program, start, reaper, tm
     while visited_and_killed(worker.pid, step, 0.0):
         assert settled(worker.pid, before) == before, f"died at step {step}"
         both_work()
+        assert worker.poll() is None, f"ended by {worker.poll()} after step {step}"
         step += 1
     assert step > 100
     assert worker.poll() is None
