@@ -12,6 +12,7 @@ from engine.errors import KernelError
 from engine.files.table import FileTable
 from engine.images.files import Images
 from engine.kernel import memory, proc, process
+from engine.kernel.frames import Frames, owner_of
 from engine.kernel.uapi import ptrace as pt
 from engine.memory import uprobes, vdso
 from engine.memory import vmas as vma_kind
@@ -177,18 +178,23 @@ def _pages(ctx: Context, state: Dump) -> None:
     """Step four: find the pages and copy them, in native code; one pages image an address space."""
     clock = Clock()
     pages = memory.PageStats()
-    number = 0
-    for task in state.tasks:
-        if "vm" in task.owns:
-            number += 1
-            _pages_of(ctx, state.images, task, number, pages)
+    owners = [task for task in state.tasks if "vm" in task.owns]
+    with Frames() as frames:
+        told = len(owners) > 1
+        for number, task in enumerate(owners, 1):
+            told = _pages_of(ctx, state.images, task, number, pages, frames if told else None)
+    for task in owners if told else []:
+        task.pagemap[0].tells_frames = True
     state.stats.pages_scanned = pages.scanned
     state.stats.pages_written = pages.written
     state.stats.memdump = clock.total()
     state.stats.memwrite = pages.write_us
 
 
-def _pages_of(ctx: Context, images: Images, task: Collected, number: int, pages: memory.PageStats) -> None:
+def _pages_of(
+    ctx: Context, images: Images, task: Collected, number: int, pages: memory.PageStats, frames: Frames | None
+) -> bool:
+    """One address space. Says whether its pagemap tells which `frames` it has in common with others before it."""
     pid = task.view
     ranges = [
         (v.start, v.end, memory.WHOLE if v.status & vma_kind.VDSO else memory.LAZY * vma_kind.can_be_lazy(v))
@@ -202,16 +208,21 @@ def _pages_of(ctx: Context, images: Images, task: Collected, number: int, pages:
     out = images.create_raw("PAGES", number)
     try:
         runs = memory.scan_pages(pagemap, ranges, pages)
-        memory.dump_pages(pid, mem, out, f"{images.path}/{images.name('PAGES', number)}", runs, pages)
+        told = frames.split(pagemap, task.pid, runs) if frames else None
+        memory.dump_pages(pid, mem, pagemap, out, f"{images.path}/{images.name('PAGES', number)}", runs, pages)
     finally:
         for fd in (pagemap, mem, out):
             os.close(fd)
     new = ctx.schema.message
     task.pagemap.append(new("pagemap_head")(pages_id=number))
     entry = new("pagemap_entry")
-    for start, count, flags in runs:
+    for start, count, flags in told or runs:
         how = PE_PRESENT | (PE_LAZY if flags & memory.LAZY else 0)
-        task.pagemap.append(entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count))
+        new_entry = entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count)
+        if owner := owner_of(flags):
+            new_entry.same_as = owner
+        task.pagemap.append(new_entry)
+    return told is not None
 
 
 def _pstree(ctx: Context, state: Dump, tree: freeze.Frozen) -> list[Any]:

@@ -97,12 +97,13 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
         return Runs(runs, check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer"))
 
 
-def dump_pages(pid: int, mem: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:
+def dump_pages(pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:
     """Write the contents of the runs to the empty file `out`; `name` is the file's in errors.
 
-    `mem` is a descriptor of /proc/PID/mem, for pages that the task itself may not read.
+    `mem` and `pagemap` are descriptors of /proc/PID/mem, for pages that the task itself may not read or that it shares
+    since a fork, and of /proc/PID/pagemap.
     """
     check(
-        lib.zd_dump_pages(pid, mem, out, runs.raw, runs.count, stats.raw),
+        lib.zd_dump_pages(pid, mem, pagemap, out, runs.raw, runs.count, stats.raw),
         f"copying the pages of task {pid} into {name}",
     )

@@ -8,82 +8,208 @@ from engine.context import Context
 from engine.errors import BadImage
 from engine.images.validate import stored_pages
 from engine.kernel.memory import PAGE
-from engine.memory import load, mm, vdso, vmas
+from engine.kernel.uapi import mman
+from engine.memory import cow, load, mm, vdso, vmas
+from engine.memory.cow import Space
 from engine.plan import abi
 from engine.plan.program import Program, Ref
-from engine.tasks.images import TaskImages
+from engine.tasks.images import TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_EXE = 1  # the lowest free descriptor while a task's memory is made: only the opener's pidfd is open
+    from engine.memory.cow import Part, Range
+
+_FD = 1  # the lowest free descriptor while a task's memory is made: only the opener's pidfd is open
+_NO_FD = 0xFFFFFFFF  # (__u32)-1 of struct prctl_mm_map
 
 
-def plan(ctx: Context, opener: Opener, program: Program, task: TaskImages, pidfd: Ref) -> None:
-    """All mappings and what is in them; `pidfd` is the opener's, the only descriptor that is open."""
-    program.sys(
-        "pidfd_getfd",
-        pidfd,
-        opener.file(task.mm.exe_file_id),
-        0,
-        expect=abi.EXPECT_EQUAL,
-        want=_EXE,
-        note=f"the executable {opener.name(task.mm.exe_file_id)}",
-    )
-    mapped = [v for v in task.mm.vmas if not v.status & (vmas.VDSO | vmas.VVAR | vmas.VSYSCALL)]
-    loads = _loads(task, mapped)
-    filled = {start for start, _, _, _ in loads}
-    by_file: dict[tuple[int, int], list[Any]] = {}
-    for v in mapped:
-        if v.status & (vmas.FILE_PRIVATE | vmas.FILE_SHARED):
-            by_file.setdefault((v.shmid, v.fdflags), []).append(v)
-        else:
-            vmas.plan_map(program, v, -1, v.start in filled)
-    for (ident, flags), group in by_file.items():
-        fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
-        for v in group:
-            vmas.plan_map(program, v, fd, v.start in filled)
-        program.sys("close", fd)
-    if loads:
-        pages = _EXE + 1
-        source = opener.raw("PAGES", task.pages_id)
-        program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=pages, note="pages")
-        load.plan(program, [part[1:] for part in loads], pages)
-        program.sys("close", pages)
-    for v in mapped:
-        vmas.plan_protect(program, v, v.start in filled)
-    vdso.plan(ctx.arch, program, task)
-    mm.plan(program, task.mm, _EXE)
-    program.sys("close", _EXE)
+class Spaces:
+    """The address spaces of a tree, by the pid of the task that makes each."""
+
+    __slots__ = ("_ctx", "_opener", "_spaces")
+
+    def __init__(self, ctx: Context, opener: Opener, tree: TreeImages) -> None:
+        self._ctx = ctx
+        self._opener = opener
+        self._spaces: dict[int, Space] = {}
+        seen = set()
+        for task in tree.live():
+            if task.node.ids["vm"] not in seen:
+                seen.add(task.node.ids["vm"])
+                self._spaces[task.pid] = Space(task, _parts(task))
+        if len(self._spaces) > 1:
+            cow.plan(tree, self._spaces, lambda number: opener.raw("PAGES", number))
+
+    def comes_first(self, pid: int) -> bool:
+        """Is a task's memory made before it starts its children?"""
+        return pid in self._spaces and bool(self._spaces[pid].kids)
+
+    def inherits(self, pid: int) -> bool:
+        """Does a task begin with memory of who started it?"""
+        return pid in self._spaces and self._spaces[pid].creator is not None
+
+    def plan_first(self, program: Program, pid: int, pidfd: Ref) -> None:
+        """Up to where it can start children. `pidfd` is the opener's, the only descriptor that is open."""
+        space = self._spaces[pid]
+        _unmap(program, space)
+        self._plan_mm(program, space, pidfd)
+        self._map(program, space, pidfd)
+        self._load(program, space.before, pidfd)
+        if space.creator is None or not _same_vdso(space):
+            vdso.plan(self._ctx.arch, program, space.task)
+
+    def plan_last(self, program: Program, pid: int, pidfd: Ref) -> None:
+        """The rest, when its children are there."""
+        space = self._spaces[pid]
+        self._load(program, space.after, pidfd)
+        for start, end in space.dropped_after:
+            program.sys("madvise", start, end - start, mman.MADV_DONTNEED, note="it had given this back")
+        for v in space.vmas:
+            low, high = space.extents[v.start]
+            if v.start not in space.kept or space.kids:
+                for start, end in ((low, v.start), (v.end, high)):
+                    if start < end:
+                        program.sys("munmap", start, end - start, note="only for its children")
+            vmas.plan_protect(program, v, space.prot[v.start])
+
+    def _plan_mm(self, program: Program, space: Space, pidfd: Ref) -> None:
+        """With the executable, unless that is inherited: the kernel takes none while the one of now is mapped."""
+        if space.creator is not None:
+            mm.plan(program, space.task.mm, _NO_FD)
+            return
+        ident = space.task.mm.exe_file_id
+        name = f"the executable {self._opener.name(ident)}"
+        program.sys("pidfd_getfd", pidfd, self._opener.file(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note=name)
+        mm.plan(program, space.task.mm, _FD)
+        program.sys("close", _FD)
+
+    def _map(self, program: Program, space: Space, pidfd: Ref) -> None:
+        filled = _filled(space)
+        by_file: dict[tuple[int, int], list[Any]] = {}
+        for v in space.vmas:
+            if v.start in space.kept:
+                _keep(program, space, v, v.start in filled)
+            elif v.status & (vmas.FILE_PRIVATE | vmas.FILE_SHARED):
+                by_file.setdefault((v.shmid, v.fdflags), []).append(v)
+            else:
+                space.prot[v.start] = vmas.plan_map(program, v, -1, v.start in filled, space.extents[v.start])
+        opener = self._opener
+        for (ident, flags), group in by_file.items():
+            fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
+            for v in group:
+                space.prot[v.start] = vmas.plan_map(program, v, fd, v.start in filled, space.extents[v.start])
+            program.sys("close", fd)
+        for start, end in space.dropped:
+            program.sys("madvise", start, end - start, mman.MADV_DONTNEED, note="it has nothing here")
+
+    def _load(self, program: Program, parts: list[Part], pidfd: Ref) -> None:
+        for number in dict.fromkeys(part[3] for part in parts):
+            source = self._opener.raw("PAGES", number)
+            program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=_FD, note="pages")
+            load.plan(program, [part[:3] for part in parts if part[3] == number], _FD)
+            program.sys("close", _FD)
 
 
-def _loads(task: TaskImages, mapped: list[Any]) -> list[tuple[int, int, int, int]]:
-    """(start of the mapping, address, bytes, offset in the pages image) of every part to load, in file order."""
-    out = []
+def _filled(space: Space) -> set[int]:
+    """The starts of the mappings into which pages are read, now or when its children are there."""
+    lows = sorted((low, start) for start, (low, _) in space.extents.items())
+    return {lows[bisect_right(lows, (part[0], 1 << 64)) - 1][1] for part in space.before + space.after}
+
+
+def _keep(program: Program, space: Space, v: Any, filled: bool) -> None:
+    """An inherited mapping: with the creator's protection for now, writable if pages will be read into it."""
+    low, high = space.extents[v.start]
+    prot = space.creator.prot[space.kept[v.start].start] if space.creator else v.prot
+    if filled and not prot & mman.PROT_WRITE:
+        prot = v.prot | mman.PROT_WRITE
+        program.sys("mprotect", low, high - low, prot, note=lambda: vmas.text(v))
+    space.prot[v.start] = prot
+
+
+def _unmap(program: Program, space: Space) -> None:
+    """What its creator has at that moment, except for what it inherits."""
+    creator = space.creator
+    if creator is None:
+        return
+    there = _mapped(creator)
+    keep = sorted(space.extents[start] for start in space.kept)
+    if _same_vdso(space):
+        keep = sorted([*keep, *((v.start, v.end) for v in _vdso(creator.task))])
+    for start, end in _less(there, keep):
+        program.sys("munmap", start, end - start, note="of its creator")
+
+
+def _mapped(space: Space) -> list[Range]:
+    """What a task has mapped while it starts children."""
+    return sorted([*space.extents.values(), *((v.start, v.end) for v in _vdso(space.task))])
+
+
+def _less(there: list[Range], keep: list[Range]) -> list[Range]:
+    """The ranges of `there` without those of `keep`; with gaps in them where nothing is kept in between."""
+    out: list[Range] = []
+    i = 0
+    fresh = True
+    for start, end in there:
+        at = start
+        while i < len(keep) and keep[i][1] <= at:
+            i += 1
+            fresh = True
+        while i < len(keep) and keep[i][0] < end:
+            if at < keep[i][0]:
+                out.append((at, keep[i][0]))
+            at = keep[i][1]
+            i += 1
+            fresh = True
+        if at < end:
+            if out and not fresh:
+                out[-1] = (out[-1][0], end)
+            else:
+                out.append((at, end))
+            fresh = False
+    return out
+
+
+def _vdso(task: TaskImages) -> list[Any]:
+    return [v for v in task.mm.vmas if v.status & (vmas.VDSO | vmas.VVAR)]
+
+
+def _same_vdso(space: Space) -> bool:
+    """Is the creator's vdso where its own was?"""
+    creator = space.creator
+    return creator is not None and [(v.start, v.end) for v in _vdso(space.task)] == [
+        (v.start, v.end) for v in _vdso(creator.task)
+    ]
+
+
+def _parts(task: TaskImages) -> list[Part]:
+    """All stored pages, by address and in file order; a part lies in one mapping."""
+    out: list[Part] = []
     offset = 0
-    skipped = [v for v in task.mm.vmas if v.status & vmas.VDSO]
-    by_page = sorted(mapped, key=lambda v: int(v.start))
+    vdso_areas = [v for v in task.mm.vmas if v.status & vmas.VDSO]
+    by_page = cow.mapped(task)
     starts = [v.start for v in by_page]
     for entry in task.pagemap:
         at, count = entry.vaddr, stored_pages(entry)
         end = at + count * PAGE
+        owner = (entry.same_as or task.pid) if task.tells_frames else 0
         while at < end:
             i = bisect_right(starts, at) - 1
             if i >= 0 and by_page[i].end > at:
                 part = min(end, by_page[i].end) - at
-                out.append((by_page[i].start, at, part, offset))
+                out.append((at, part, offset, task.pages_id, owner))
                 task.pages += part // PAGE
             else:
-                vdso_area = next((v for v in skipped if v.start <= at < v.end), None)
-                if vdso_area is None:
+                area = next((v for v in vdso_areas if v.start <= at < v.end), None)
+                if area is None:
                     raise BadImage(
                         f"pagemap-{task.pid}.img",
                         0,
                         f"page {at:#x} lies in no mapping of mm-{task.pid}.img; dump again",
                     )
-                part = min(end, vdso_area.end) - at
+                part = min(end, area.end) - at
             at += part
             offset += part
     return out

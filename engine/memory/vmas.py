@@ -170,31 +170,34 @@ def can_be_lazy(vma: Any) -> bool:
     return bool(vma.status & ANON_PRIVATE) and not vma.status & special and not vma.flags & mm.MAP_LOCKED
 
 
-def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool) -> None:
-    """Map one vma_entry at its place; writable for now if pages will be read into it."""
+def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tuple[int, int] | None = None) -> int:
+    """Map one vma_entry at its place, or on (start, end) around it; returns its protection for now.
+
+    It is writable for now if pages will be read into it.
+    """
+    start, end = extent or (vma.start, vma.end)
     flags = vma.flags & ~mm.MAP_LOCKED | mm.MAP_FIXED_NOREPLACE
     if vma.status & (ANON_PRIVATE | ANON_SHARED):
         flags |= mm.MAP_ANONYMOUS
-    size = vma.end - vma.start
-    prot = vma.prot | (mm.PROT_WRITE if filled else 0)
-    equal = {"expect": abi.EXPECT_EQUAL, "want": vma.start}
+    size, offset = end - start, vma.pgoff - (vma.start - start if vma.pgoff else 0)
+    prot: int = vma.prot | (mm.PROT_WRITE if filled else 0)
+    equal = {"expect": abi.EXPECT_EQUAL, "want": start}
     # the kernel sets a file's uprobes in text that is mapped and not writable, and only then looks for them later
     probed = vma.prot & mm.PROT_EXEC and vma.status & FILE_PRIVATE
-    program.sys(
-        "mmap", vma.start, size, vma.prot if probed else prot, flags, fd, vma.pgoff, note=lambda: text(vma), **equal
-    )
+    program.sys("mmap", start, size, vma.prot if probed else prot, flags, fd, offset, note=lambda: text(vma), **equal)
     if probed and prot != vma.prot:
-        program.sys("mprotect", vma.start, size, prot)
+        program.sys("mprotect", start, size, prot)
     # before the pages come: a neighbour with other advice is another mapping, and must stay one
     for bit in range(64):
         if vma.madv >> bit & 1:
-            program.sys("madvise", vma.start, size, bit)
+            program.sys("madvise", start, size, bit)
+    return prot
 
 
-def plan_protect(program: Program, vma: Any, filled: bool) -> None:
-    """After the pages: the final protection, and locking."""
+def plan_protect(program: Program, vma: Any, prot: int) -> None:
+    """After the pages: the final protection where it is another one now, and locking."""
     size = vma.end - vma.start
-    if filled and not vma.prot & mm.PROT_WRITE:
+    if prot != vma.prot:
         program.sys("mprotect", vma.start, size, vma.prot, note=lambda: text(vma))
     if vma.flags & mm.MAP_LOCKED:
         program.sys("mlock2", vma.start, size, 0)

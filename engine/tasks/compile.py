@@ -10,7 +10,7 @@ from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
 from engine.kernel.uapi.signal import SIGCHLD, SIGSTOP
-from engine.memory import space
+from engine.memory.space import Spaces
 from engine.plan import abi
 from engine.plan.program import Arena, Program, Ref, place
 from engine.tasks import births, compat, creds, identity, limits, sched, signals, threads, timers
@@ -109,6 +109,7 @@ class Compiler:
         self.tasks = tree.by_pid()
         self.shared = Shared(self.arena, tree)
         self.descriptors = Descriptors(self.arena, tree, opener, coordinator)
+        self.spaces = Spaces(ctx, opener, tree)
         self.groups = self.arena.reserve(4)  # process groups that are there for others to join
         self.joined = self.arena.reserve(4)
         self.stage = self.arena.reserve(4)  # orphans come to one subreaper after the other
@@ -145,6 +146,10 @@ class Compiler:
 
     def _node(self, node: Node, program: Program) -> None:
         """One task from its birth on."""
+        if self.spaces.comes_first(node.pid):
+            pidfd = program.sys("pidfd_open", self.coordinator, 0, note="the opener")
+            self.spaces.plan_first(program, node.pid, pidfd)
+            program.sys("close", pidfd)
         for step, other, number in births.steps(node, self.stages):
             if step == births.BEAR:
                 self._bear(node, program, other)
@@ -174,11 +179,19 @@ class Compiler:
     def _born(self, node: Node, other: Node, child: Program) -> None:
         common = other.shares_with(node)
         # others with whom its creator shares these may have begun to fill what it got a copy of
-        if "vm" not in common and node.ids.get("vm") in self.shared.vm:
+        foreign = node.ids.get("vm") in self.shared.vm and "vm" not in common
+        if foreign or (self._has_memory(node) and not other.dead and not self.spaces.inherits(other.pid)):
             self._unmap(child)
         if "files" not in common and node.ids.get("files") in self.shared.files:
             child.sys("close_range", 0, _ALL_FDS, 0)
         self.todo.append((other, child))
+
+    def _has_memory(self, node: Node) -> bool:
+        """Has it anything mapped but the arena, of its own or inherited, when it starts others?"""
+        at: Node | None = node
+        while at is not None and at.dead:  # to which it does not matter
+            at = at.creator
+        return at is not None and (self.spaces.comes_first(at.pid) or self.spaces.inherits(at.pid))
 
     def _unmap(self, program: Program) -> None:
         """All but the arena."""
@@ -258,7 +271,9 @@ class Compiler:
         pidfd = program.sys("pidfd_open", self.coordinator, 0, note="the opener")
         owns_vm = self._owns("vm", node)
         if owns_vm:
-            space.plan(self.ctx, self.opener, program, task, pidfd)
+            if not self.spaces.comes_first(task.pid):
+                self.spaces.plan_first(program, task.pid, pidfd)
+            self.spaces.plan_last(program, task.pid, pidfd)
         if self._owns("fs", node):
             self._fs(program, task, pidfd)
         if self._owns("files", node):

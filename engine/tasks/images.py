@@ -36,6 +36,7 @@ class TaskImages:
         "pages_id",
         "pid",
         "seccomp",
+        "tells_frames",
         "threads",
         "tree",
         "vdso",
@@ -49,6 +50,7 @@ class TaskImages:
         self.node: births.Node = births.Node(0, 0, 0, None)
         self.pages = 0
         self.pages_id = 0
+        self.tells_frames = False
         self.vdso: Proxy | None = None
         self.seccomp: Process | None = None
         self.ids: Any = None
@@ -74,6 +76,7 @@ class TaskImages:
         self.fdinfo = images.read("FDINFO", self.ids.files_id)
         head, self.pagemap = images.read_pagemap("PAGEMAP", self.pid)
         self.pages_id = head.pages_id
+        self.tells_frames = head.tells_frames  # are shared pages marked?
 
     @property
     def dead(self) -> bool:

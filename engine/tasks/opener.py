@@ -86,7 +86,7 @@ class Opener:
         """A descriptor of a raw image."""
         key = f"{kind}-{ident}"
         if key not in self._fds:
-            self._fds[key] = -1 if self._dry else self._images.open_raw(kind, ident)
+            self._fds[key] = self._images.open_raw(kind, ident)
         return self._fds[key]
 
     def name(self, ident: int) -> str:

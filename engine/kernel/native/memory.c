@@ -20,6 +20,7 @@
 #define PAGE	       4096ul
 #define BUFFER	       (256 * 1024ul)
 #define BATCH	       512
+#define PM_EXCLUSIVE   (1ull << 56) /* of /proc/PID/pagemap */
 #define THREADS_MAX    8
 #define PAGES_A_THREAD (16 * 256ul) /* 16 MiB that make one more thread worth it */
 
@@ -145,31 +146,48 @@ static int write_all(int fd, const char *buf, unsigned long size, unsigned long 
 	return 0;
 }
 
-/* process_vm_readv(2) obeys the task's own page protections; /proc/PID/mem does not, but copies twice. */
-static long read_run(int pid, int mem, unsigned long addr, char *buf, unsigned long size)
+/* One thread's part of the copy: `pages` pages of the runs, from page number `first` on. */
+struct share {
+	pthread_t thread;
+	const struct zd_run *runs;
+	int pid, mem, pagemap, out;
+	unsigned long first, pages;
+	long result;
+};
+
+/* Are all pages the task's alone? Of shared ones, process_vm_readv(2) would give the task copies of its own.
+ */
+static int is_exclusive(int pagemap, unsigned long addr, unsigned long size)
+{
+	uint64_t entries[BUFFER / PAGE], all = PM_EXCLUSIVE;
+	long r = pread(pagemap, entries, size / PAGE * 8, addr / PAGE * 8);
+
+	for (long i = 0; i < r / 8; i++)
+		all &= entries[i];
+	return r == (long)(size / PAGE * 8) && all;
+}
+
+/*
+ * process_vm_readv(2) obeys the task's own page protections and ends what it shares since a fork;
+ * /proc/PID/mem does neither, but copies twice.
+ */
+static long read_run(const struct share *s, unsigned long addr, char *buf, unsigned long size)
 {
 	unsigned long done = 0;
+	int exclusive = is_exclusive(s->pagemap, addr, size);
 
 	while (done < size) {
-		long r = zd_read_memory(pid, addr + done, buf + done, size - done);
+		long r = exclusive ? zd_read_memory(s->pid, addr + done, buf + done, size - done)
+				   : pread(s->mem, buf + done, size - done, addr + done);
 
 		if (r <= 0)
-			r = pread(mem, buf + done, PAGE - ((addr + done) & (PAGE - 1)), addr + done);
+			r = pread(s->mem, buf + done, PAGE - ((addr + done) & (PAGE - 1)), addr + done);
 		if (r <= 0)
 			return r < 0 ? -errno : -EFAULT;
 		done += r;
 	}
 	return 0;
 }
-
-/* One thread's part of the copy: `pages` pages of the runs, from page number `first` on. */
-struct share {
-	pthread_t thread;
-	const struct zd_run *runs;
-	int pid, mem, out;
-	unsigned long first, pages;
-	long result;
-};
 
 static void *copy_share(void *arg)
 {
@@ -191,7 +209,7 @@ static void *copy_share(void *arg)
 
 		part = part < left ? part : left;
 		part = part < BUFFER - filled ? part : BUFFER - filled;
-		r = read_run(s->pid, s->mem, at, buf + filled, part);
+		r = read_run(s, at, buf + filled, part);
 		filled += part;
 		left -= part;
 		skip += part / PAGE;
@@ -214,7 +232,7 @@ static void *copy_share(void *arg)
  * Write the pages of all runs to the empty image, big ones by as many threads as there are processors: while
  * one reads from the task another writes. -EFAULT etc. from the task, -ENOSPC etc. from the image.
  */
-long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
+long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats)
 {
 	struct share shares[THREADS_MAX];
@@ -233,6 +251,7 @@ long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigne
 		shares[i] = (struct share){.runs = runs,
 					   .pid = pid,
 					   .mem = mem,
+					   .pagemap = pagemap,
 					   .out = out,
 					   .first = first,
 					   .pages = total * (i + 1) / threads - first};

@@ -56,8 +56,24 @@ struct zd_pages {
 };
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
 		   unsigned max, struct zd_pages *stats);
-long zd_dump_pages(int pid, int mem, int out, const struct zd_run *runs, unsigned count,
+long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats);
+
+/* same.c */
+struct zd_frames;
+struct zd_part {
+	unsigned long start;
+	unsigned long bytes;
+	unsigned long offset;
+	int fd;
+	int pad;
+};
+struct zd_frames *zd_frames_new(void);
+void zd_frames_free(struct zd_frames *f);
+long zd_frames_split(struct zd_frames *f, int pagemap, unsigned owner, const struct zd_run *runs,
+		     unsigned count, struct zd_run *out, unsigned max);
+long zd_same_pages(const struct zd_part *a, unsigned na, const struct zd_part *b, unsigned nb,
+		   struct zd_run *out, unsigned max);
 
 /* visit.c */
 struct zd_visit {
