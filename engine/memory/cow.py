@@ -212,7 +212,7 @@ def _complete(space: Space, image: Callable[[int], int]) -> None:
             low, high = kid.extents[v.start]
             if space.extents[u.start][0] <= low and high <= space.extents[u.start][1]:
                 kid.kept[v.start] = u
-        windows = [(v.start, v.end) for v in kid.vmas if v.start in kid.kept]
+        windows = [kid.extents[v.start] for v in kid.vmas if v.start in kid.kept]
         for parts in (kid.parts, kid.others):
             rest = cut(parts, windows)
             rests.append((kid.task.pid, without(rest, _same(own, rest, image))))
@@ -228,7 +228,7 @@ def _complete(space: Space, image: Callable[[int], int]) -> None:
     space.dropped = ranges(without(inherited, ranges(first)))
     space.dropped_after = ranges(cut(without(borrowed, ranges(own)), [(v.start, v.end) for v in space.vmas]))
     for kid in space.kids:
-        kid.inherited = cut(first, [(v.start, v.end) for v in kid.vmas if v.start in kid.kept])
+        kid.inherited = cut(first, [kid.extents[v.start] for v in kid.vmas if v.start in kid.kept])
 
 
 def _same(a: list[Part], b: list[Part], image: Callable[[int], int]) -> list[Range]:
