@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+import struct
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman
 from engine.memory import cow, vmas
 from engine.memory.cow import Space
+from zdtm.tests.killing import wait_until
+from zdtm.tests.tasks import Criu
 
 BASE, PAGES = 0x10000000, 24
 Part = tuple[int, int, int, int, int]
@@ -181,3 +185,44 @@ def test_ranges() -> None:
         rest = cow.without(parts, where)
         assert sorted(addresses(rest) + inside) == addresses(parts)
         assert cow.merged(rest, cut) == sorted(rest + cut)
+
+
+# Prints where 64 pages are that it shares with its child, and waits.
+SHARES = """
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int main(void)
+{
+    char *pages = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    memset(pages, 1, 64 * 4096);
+    if (!fork())
+        for (;;)
+            pause();
+    printf("%p\\n", (void *)pages);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+
+
+def test_dump_leaves_shared_pages_shared(criu: Criu, c_program, start, images: str) -> None:  # type: ignore[no-untyped-def]
+    """Reading a page must not make the kernel give the running task a copy of its own."""
+
+    def frames(pid: int) -> tuple[int, ...]:
+        with open(f"/proc/{pid}/pagemap", "rb") as f:
+            f.seek(at // PAGE * 8)
+            return struct.unpack("<64Q", f.read(64 * 8))
+
+    process = start(c_program(SHARES))
+    wait_until("it starts", lambda: process.log.read_bytes().endswith(b"\n"))
+    at = int(process.log.read_text(), 16)
+    (kid,) = proc.children(process.pid)
+    before = frames(process.pid)
+    assert frames(kid) == before
+    criu("dump", "-R", "-t", str(process.pid), "-D", images)
+    assert frames(process.pid) == frames(kid) == before
