@@ -80,13 +80,19 @@ class Run:
         raise CheckFailed(f"it ended {when}, before it was told to", self.tree.log())
 
     def look(self) -> snapshot.Snapshot:
-        """What the kernel shows of the tree now."""
-        try:
-            return snapshot.take(self.tree.root_pid, self.flavour.namespaces, self.case.header.ignore)
-        except (FileNotFoundError, ProcessLookupError):
-            if poll(lambda: None if alive(self.tree.root_pid) else True, 1):
+        """What the kernel shows of the tree now; again where a task or thread of it has ended meanwhile."""
+
+        def whole() -> snapshot.Snapshot | None:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                return snapshot.take(self.tree.root_pid, self.flavour.namespaces, self.case.header.ignore)
+            if not alive(self.tree.root_pid):
                 self.ended("while it was looked at")
-            raise
+            return None
+
+        seen = poll(whole, SETTLE)
+        if seen is None:
+            raise HarnessProblem("tasks end all the time: what comes and goes belongs to `ignore`")
+        return seen
 
     def settled(self) -> snapshot.Snapshot:
         """Look until two looks agree: what a test does on its way to its sleep is none of its state."""

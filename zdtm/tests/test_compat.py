@@ -211,6 +211,7 @@ def test_32_bit_calls_are_numbered_by_their_own_table() -> None:
 def test_same_images(peer_criu: Path, criu: Criu, c_program, start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     process = start(c_program(SOURCE, "-m32", "-Wno-unused-result", "-Wno-unused-parameter"))
     waiting(process)
+    wait_until("it sleeps", lambda: proc.Stat(process.pid).state == "S")
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for directory in (ours, theirs):
         directory.mkdir()

@@ -15,6 +15,7 @@ import pytest
 
 from engine.context import Schema
 from engine.images.files import Images
+from engine.kernel import proc
 from zdtm.tests.tasks import Criu, finish
 
 SOURCE = """
@@ -118,7 +119,7 @@ def contents(directory: Path, pid: int) -> dict[str, list[Any]]:
 def both(criu: Criu, peer_criu: Path, c_program, start, tmp_path: Path):  # type: ignore[no-untyped-def]
     """One process, dumped by the peer and by us; it runs on in between."""
     process = start(c_program(SOURCE, "-Wno-unused-result", "-Wno-unused-parameter"))
-    while process.log.read_bytes() != b"ready\n":
+    while process.log.read_bytes() != b"ready\n" or proc.Stat(process.pid).state != "S":
         assert process.poll() is None
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for directory in (ours, theirs):
