@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Range = tuple[int, int]
 
 _SPECIAL = vmas.VDSO | vmas.VVAR | vmas.VSYSCALL
+_VERSIONS = 8  # of one page, among siblings, that are looked at
 _NOT_INHERITED = 1 << mman.MADV_DONTFORK | 1 << mman.MADV_WIPEONFORK
 
 
@@ -52,12 +53,14 @@ class Space:
         "prot",
         "task",
         "vmas",
+        "wanted",
     )
 
     def __init__(self, task: TaskImages, parts: list[Part]) -> None:
         self.task = task
         self.vmas: list[Any] = mapped(task)
         self.parts = parts
+        self.wanted = parts  # those that others may have too
         self.creator: Space | None = None
         self.kids: list[Space] = []
         self.kept: dict[int, Any] = {}  # start of an inherited mapping -> what it is called at the creator
@@ -82,6 +85,7 @@ def plan(tree: TreeImages, spaces: dict[int, Space], image: Callable[[int], int]
     for node in tree.nodes:
         if not node.dead:
             sharers[node.ids["vm"]] = sharers.get(node.ids["vm"], 0) + 1
+    _want(spaces)
     alone = {node.pid for node in tree.nodes if not node.dead and sharers[node.ids["vm"]] == 1}
     tables: set[int] = set()
     creators = []
@@ -99,6 +103,20 @@ def plan(tree: TreeImages, spaces: dict[int, Space], image: Callable[[int], int]
                 _extend(one, image)
             for one in below:
                 _complete(one, image)
+
+
+def _want(spaces: dict[int, Space]) -> None:
+    """Where the images tell: pages that nobody else has need not be looked for."""
+    referred: dict[int, list[Part]] = {}
+    for pid, space in spaces.items():
+        for part in space.parts:
+            if part[4] and part[4] != pid:
+                referred.setdefault(part[4], []).append(part)
+    for pid, space in spaces.items():
+        if space.parts and space.parts[0][4]:
+            own = ranges(sorted(referred.get(pid, [])))
+            foreign = [part for part in space.parts if part[4] != pid]
+            space.wanted = merged(foreign, cut([part for part in space.parts if part[4] == pid], own))
 
 
 def _started(node: Node) -> Iterator[Node]:
@@ -122,31 +140,32 @@ def _adopt(space: Space, others: list[Space], image: Callable[[int], int]) -> No
         common = _same(cut(space.parts, windows), own, image)
         if common:
             found.add(other.task.pid)
-        rests.append((other.task.pid, without(own, common)))
-    for one, other_one, _ in _common(rests, image):
-        found |= {one, other_one}
+        rests.append((other.task.pid, without(cut(other.wanted, windows), common)))
+    for pids, _ in _common(rests, image):
+        found |= pids
     for other in others:
         if other.task.pid in found:
             other.creator = space
             space.kids.append(other)
 
 
-def _common(rests: list[tuple[int, list[Part]]], image: Callable[[int], int]) -> Iterator[tuple[int, int, list[Part]]]:
-    """(pid, pid of a later one, the parts of the first that the later one has too) among several tasks' pages."""
-    layers: list[list[tuple[int, list[Part]]]] = []  # of different versions of the same pages
+def _common(rests: list[tuple[int, list[Part]]], image: Callable[[int], int]) -> Iterator[tuple[set[int], list[Part]]]:
+    """What several tasks have: (pids, parts), given each one's (pid, parts); one pid may be there more than once."""
+    layers: list[list[Part]] = []  # of different versions of the same pages
+    whose: dict[int, int] = {}  # number of an image -> pid
     for pid, rest in rests:
-        for layer in layers:
-            for other, parts in layer:
-                if common := _same(parts, rest, image):
-                    rest = without(rest, common)
-                    if other != pid:
-                        yield other, pid, cut(parts, common)
-        for layer in layers:
-            taken = sorted(one for _, parts in layer for one in ranges(parts))
-            layer.append((pid, without(rest, taken)))
+        whose.update((part[3], pid) for part in rest)
+        for parts in layers:
+            common = cut(parts, _same(parts, rest, image))
+            rest = without(rest, ranges(common))
+            if common := [part for part in common if whose[part[3]] != pid]:
+                yield {pid, *(whose[part[3]] for part in common)}, common
+        for i, parts in enumerate(layers):
+            taken = ranges(parts)
+            layers[i] = merged(parts, without(rest, taken))
             rest = cut(rest, taken)
-        if rest:
-            layers.append([(pid, rest)])
+        if rest and len(layers) < _VERSIONS:
+            layers.append(rest)
 
 
 def _below(space: Space) -> Iterator[Space]:
@@ -196,7 +215,7 @@ def _extend(space: Space, image: Callable[[int], int]) -> None:
             if not any(s < wanted[1] and wanted[0] < e for at, (s, e) in space.extents.items() if at != u.start):
                 space.extents[u.start] = wanted
     for kid in space.kids:
-        for parts in (kid.parts, kid.others):
+        for parts in (kid.wanted, kid.others):
             other = without(parts, _same(space.parts, parts, image))
             space.others = merged(space.others, without(other, ranges(space.others)))
 
@@ -213,13 +232,13 @@ def _complete(space: Space, image: Callable[[int], int]) -> None:
             if space.extents[u.start][0] <= low and high <= space.extents[u.start][1]:
                 kid.kept[v.start] = u
         windows = [kid.extents[v.start] for v in kid.vmas if v.start in kid.kept]
-        for parts in (kid.parts, kid.others):
+        for parts in (kid.wanted, kid.others):
             rest = cut(parts, windows)
             rests.append((kid.task.pid, without(rest, _same(own, rest, image))))
     for _, rest in rests:
         common = cut(inherited, _same(inherited, rest, image))
         borrowed = merged(borrowed, without(common, ranges(borrowed)))
-    for _, _, common in _common(rests, image):
+    for _, common in _common(rests, image):
         borrowed = merged(borrowed, without(common, ranges(borrowed)))
     changed = ranges(borrowed)
     first = merged(without(own, changed), borrowed) if borrowed else own
@@ -257,11 +276,11 @@ def _both(a: Iterable[Part], b: Iterable[Part]) -> Iterator[tuple[int, int, Part
 
 
 def ranges(parts: list[Part]) -> list[Range]:
-    """(start, end) of parts; those that touch are one."""
+    """(start, end) of parts, by address; those that touch or overlap are one."""
     out: list[Range] = []
     for start, size, *_ in parts:
-        if out and out[-1][1] == start:
-            out[-1] = (out[-1][0], start + size)
+        if out and out[-1][1] >= start:
+            out[-1] = (out[-1][0], max(out[-1][1], start + size))
         else:
             out.append((start, start + size))
     return out
