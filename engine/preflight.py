@@ -54,7 +54,10 @@ def preflight(
                 continue
             todo += reversed(task.kids)
             if task.view:
-                blockers += _task(ctx, task, own, probes, survey, vmas)
+                try:
+                    blockers += _task(ctx, task, own, probes, survey, vmas)
+                except PermissionError:  # so say the links of one that is gone; another may have its pid by now
+                    blockers += _task(ctx, task, own, probes, survey, vmas)
     for task in seen.values():
         if task.view:
             with suppress(FileNotFoundError, ProcessLookupError):

@@ -3,6 +3,7 @@
 import os
 import stat
 
+from zdtm.observe.maps import name_of
 from zdtm.observe.proc import PROC, read
 
 
@@ -14,7 +15,7 @@ def describe(pid: int, mount_points: dict[int, str], positions: bool, nameless: 
     lines = []
     for number in sorted(int(name) for name in os.listdir(PROC / str(pid) / "fd")):
         link = f"/proc/{pid}/fd/{number}"
-        target = os.readlink(link)
+        target = name_of(os.readlink(link))
         if target.startswith(("pipe:[", "socket:[")):
             target = nameless.setdefault(target, f"{target.partition('[')[0]}[number {len(nameless) + 1} of the tree]")
         info = dict(line.split(":", 1) for line in read(pid, f"fdinfo/{number}").splitlines() if ":" in line)

@@ -1,11 +1,14 @@
 """Memory mappings from /proc/PID/smaps: addresses, permissions, files and VmFlags."""
 
+import re
 from dataclasses import dataclass, replace
 
 from zdtm.observe.proc import read
 
 # Soft-dirty is the tracking bit of checkpointing itself.
 IGNORED_FLAGS = frozenset({"sd"})
+# What engines add to the name of a deleted file when there is another file of that name: CRIU, and ours.
+MADE_ANEW = re.compile(r"\.cr(?:_link|\.[0-9a-f]+\.ghost) \(deleted\)$")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,23 @@ def parse(smaps: str) -> list[Vma]:
     return found
 
 
+def name_of(path: str) -> str:
+    """The name of a mapped or open file, where a restored one may have another for the same.
+
+    CRIU makes shared anonymous memory anew as a memfd that is called so. A deleted file whose name has been taken since
+    is made under another name, since taking that one, if only for a moment, would show.
+    """
+    name = path.removeprefix("/memfd:")
+    if name in ("/dev/zero (deleted)", "/anon_hugepage (deleted)"):
+        return name
+    return MADE_ANEW.sub(" (deleted)", path)
+
+
 def _header(addresses: str, rest: str) -> Vma:
     start, _, end = addresses.partition("-")
     perms, offset, device, inode, *path = rest.split(None, 4)
     name = path[0] if path else ""
+    name = name_of(name)
     if inode == "0":
         return Vma(int(start, 16), int(end, 16), perms, 0, name, "")
     # A file without a name is made anew by a restore: its inode may differ.

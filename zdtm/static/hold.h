@@ -8,6 +8,8 @@
 #ifndef ZDTM_HOLD_H
 #define ZDTM_HOLD_H
 
+#include <signal.h>
+
 #include "zdtm.h"
 
 #ifndef __x86_64__
@@ -118,6 +120,27 @@ static inline const char *held_differs(const struct held *a, const struct held *
 	what[strlen(what) + 1] = 0;
 	what[strlen(what)] = (char)('0' + (i - 1) % 10);
 	return what;
+}
+
+static uint32_t hold_term;
+
+static void hold_on_term(int sig)
+{
+	(void)sig;
+	hold_term = 1;
+}
+
+/* Hold this through a checkpoint, until the test has to end, and find it as it was. */
+static inline void hold_through(const struct held *before, struct held *after, int how)
+{
+	struct sigaction action = {.sa_handler = hold_on_term};
+	const char *what;
+
+	SYS(sigaction(SIGTERM, &action, NULL));
+	test_daemon();
+	hold(before, after, &hold_term, how);
+	what = held_differs(before, after, how);
+	CHECK(!what, "%s is not what it was", what);
 }
 
 #endif

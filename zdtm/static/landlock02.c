@@ -3,14 +3,11 @@
  * flavours: host ns userns
  * flags: suid crfail
  */
+#include "child.h"
 #include "landlock.h"
 
-struct shared {
-	uint32_t ready, go;
-};
-
 /* Neither capabilities nor no_new_privs tell that this one could have restricted itself. */
-static _Noreturn void child(struct shared *shared)
+static _Noreturn void child(void)
 {
 	struct landlock_ruleset_attr rules = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_FIFO};
 	int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0);
@@ -22,27 +19,24 @@ static _Noreturn void child(struct shared *shared)
 	SYS(close(fd));
 	SYS(setresgid(7001, 7001, 7001));
 	SYS(setresuid(7002, 7002, 7002));
-	test_post(&shared->ready);
-	test_await(&shared->go, 1);
+	child_wait();
 	landlock_check("child", true);
 	_exit(0);
 }
 
 int main(int argc, char **argv)
 {
-	struct shared *shared;
 	pid_t pid;
 
 	test_init(argc, argv);
-	shared = test_shared(sizeof(*shared));
-	pid = SYS(fork());
+	pid = child_fork();
 	if (!pid)
-		child(shared);
-	test_await(&shared->ready, 1);
+		child();
+	child_await();
 	test_daemon();
 	test_waitsig();
 	landlock_check("parent", false);
-	test_post(&shared->go);
+	child_go();
 	test_reap(pid);
 	pass();
 }

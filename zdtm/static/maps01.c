@@ -1,105 +1,71 @@
 /*
- * title: many mappings, large and small, sparse, cut up and advised, are all there with what they held
- * flavours: host ns userns
- * timeout: 60
+ * title: large shared areas, one cut in two by mremap, one mapped again, are the child's too
+ * flavours: host ns
+ * flags: suid
  */
-#include "zdtm.h"
+#include "child.h"
+#include "memory.h"
 
-#include <sys/mman.h>
+enum { STEP = 2003 };
+#define SIZE (1UL << 30)
 
-#define PAGE 4096UL
-#define MIB  (1UL << 20)
+/* Four views of two areas: the halves of the first lie apart, the second is there twice. */
+static unsigned char *low, *high, *plain, *again;
 
-enum { SMALL = 600, FULL = 24, SPARSE = 64, CUT = 16 };
-
-static unsigned char *anonymous(size_t length, int protection, int more)
+static unsigned char *page_of_first(size_t page)
 {
-	return SYS(mmap(NULL, length, protection, MAP_PRIVATE | MAP_ANONYMOUS | more, -1, 0));
+	return page < SIZE / PAGE / 2 ? low + page * PAGE : high + (page - SIZE / PAGE / 2) * PAGE;
 }
 
-static void check(const unsigned char *memory, size_t length, uint32_t seed, const char *what,
-		  unsigned long i)
+static void fill(uint32_t seed)
 {
-	long at = test_differs(memory, length, seed);
-
-	CHECK(at < 0, "%s %lu: byte %ld differs", what, i, at);
+	for (size_t page = 0; page < SIZE / PAGE; page += STEP) {
+		test_fill(page_of_first(page), PAGE, seed + (uint32_t)page);
+		test_fill((page % 2 ? plain : again) + page * PAGE, PAGE, seed + 1 + (uint32_t)page);
+	}
 }
 
-static bool is_zero(const unsigned char *memory, size_t length)
+static void check(const char *who, uint32_t seed)
 {
-	return !memory[0] && !memcmp(memory, memory + 1, length - 1);
+	for (size_t page = 0; page < SIZE / PAGE; page += STEP) {
+		CHECK(page_is(page_of_first(page), seed + (uint32_t)page), "%s: page %zu differs", who, page);
+		CHECK(page_is(plain + page * PAGE, seed + 1 + (uint32_t)page), "%s: page %zu differs", who,
+		      page);
+		CHECK(page_is(again + page * PAGE, seed + 1 + (uint32_t)page),
+		      "%s: the other page %zu differs", who, page);
+		CHECK(page_is_zero(page_of_first(page + 1)), "%s: a page behind page %zu is not zero", who,
+		      page);
+	}
 }
 
 int main(int argc, char **argv)
 {
-	int rw = PROT_READ | PROT_WRITE;
-	unsigned char *small, *full, *sparse, *cut, *advised, *reserved;
-	unsigned long i;
+	pid_t child;
+	int fd;
 
 	test_init(argc, argv);
-
-	/* One page each, with a hole after every one. */
-	small = anonymous(2 * SMALL * PAGE, rw, 0);
-	for (i = 0; i < SMALL; i++) {
-		test_fill(small + 2 * i * PAGE, PAGE, (uint32_t)i);
-		SYS(munmap(small + (2 * i + 1) * PAGE, PAGE));
+	low = map_anonymous(SIZE, MAP_SHARED);
+	high = SYS(mremap(low + SIZE / 2, SIZE / 2, SIZE / 2, MREMAP_MAYMOVE | MREMAP_FIXED,
+			  map_nothing(SIZE / 2 + 2 * PAGE) + PAGE));
+	plain = map_nothing(SIZE + 2 * PAGE) + PAGE;
+	SYS(mmap(plain, SIZE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	fd = map_files_open(plain, SIZE, O_RDWR);
+	again = SYS(mmap(NULL, SIZE, RW, MAP_SHARED, fd, 0));
+	SYS(close(fd));
+	fill(1);
+	child = child_fork();
+	if (!child) {
+		child_wait();
+		check("child", 1);
+		fill(1000000);
+		_exit(0);
 	}
-
-	full = anonymous(FULL * MIB, rw, 0);
-	test_fill(full, FULL * MIB, 1000);
-
-	/* Every 16th page only, and some that were touched but hold zeros. */
-	sparse = anonymous(SPARSE * MIB, rw, 0);
-	for (i = 0; i < SPARSE * MIB / PAGE; i += 16) {
-		test_fill(sparse + i * PAGE, PAGE, (uint32_t)i);
-		sparse[(i + 3) * PAGE] = 0;
-	}
-
-	/* The middle cannot be read, the third quarter is gone, the last is read-only. */
-	cut = anonymous(CUT * PAGE, rw, 0);
-	test_fill(cut, CUT * PAGE, 2000);
-	SYS(mprotect(cut + 4 * PAGE, 4 * PAGE, PROT_NONE));
-	SYS(munmap(cut + 8 * PAGE, 4 * PAGE));
-	SYS(mprotect(cut + 12 * PAGE, 4 * PAGE, PROT_READ));
-
-	/* Advice that must not be lost; a part of it was dropped, and is zero. */
-	advised = anonymous(4 * PAGE, rw, 0);
-	test_fill(advised, 4 * PAGE, 3000);
-	SYS(madvise(advised, PAGE, MADV_DONTFORK));
-	SYS(madvise(advised + PAGE, PAGE, MADV_DONTDUMP));
-	SYS(madvise(advised + 2 * PAGE, PAGE, MADV_SEQUENTIAL));
-	SYS(madvise(advised + 3 * PAGE, PAGE, MADV_DONTNEED));
-
-	/* More than there is memory for, with little in it. */
-	reserved = anonymous(1UL << 36, rw, MAP_NORESERVE);
-	test_fill(reserved + (1UL << 35), PAGE, 4000);
-
+	child_await();
 	test_daemon();
 	test_waitsig();
-
-	for (i = 0; i < SMALL; i++)
-		check(small + 2 * i * PAGE, PAGE, (uint32_t)i, "small", i);
-	check(full, FULL * MIB, 1000, "full", 0);
-	for (i = 0; i < SPARSE * MIB / PAGE; i++) {
-		if (i % 16 == 0)
-			check(sparse + i * PAGE, PAGE, (uint32_t)i, "sparse", i);
-		else if (i % 16 < 5)
-			CHECK(is_zero(sparse + i * PAGE, PAGE), "sparse %lu: not zero", i);
-	}
-	SYS(mprotect(cut + 4 * PAGE, 4 * PAGE, PROT_READ));
-	check(cut, 8 * PAGE, 2000, "cut", 0);
-	SYS(mprotect(cut + 12 * PAGE, 4 * PAGE, rw));
-	{
-		/* The pattern of a part depends on all before it: make the whole again, and compare the end.
-		 */
-		unsigned char *again = anonymous(CUT * PAGE, rw, 0);
-
-		test_fill(again, CUT * PAGE, 2000);
-		CHECK(!memcmp(again + 12 * PAGE, cut + 12 * PAGE, 4 * PAGE), "cut: the end differs");
-	}
-	check(advised, 3 * PAGE, 3000, "advised", 0);
-	CHECK(is_zero(advised + 3 * PAGE, PAGE), "what was dropped is back");
-	check(reserved + (1UL << 35), PAGE, 4000, "reserved", 0);
-	CHECK(is_zero(reserved + (1UL << 34), PAGE), "reserved: not zero");
+	check("parent", 1);
+	child_go();
+	test_reap(child);
+	check("parent, after the child wrote", 1000000);
 	pass();
 }

@@ -2,29 +2,7 @@
  * title: a group whose leader is gone and reaped is a group still
  * flavours: host ns userns
  */
-#include "tree.h"
-
-static volatile sig_atomic_t signals;
-
-static void count(int sig)
-{
-	(void)sig;
-	signals++;
-}
-
-static void counts(struct tree_task *self, int argument)
-{
-	struct sigaction action = {.sa_handler = count, .sa_flags = SA_RESTART};
-
-	(void)self, (void)argument;
-	SYS(sigaction(SIGUSR1, &action, NULL));
-}
-
-static void has_counted(struct tree_task *self, int wanted)
-{
-	CHECK(signals == wanted, "task %d got %d signals instead of %d", tree_number(self), (int)signals,
-	      wanted);
-}
+#include "pgrp.h"
 
 int main(int argc, char **argv)
 {
@@ -42,7 +20,7 @@ int main(int argc, char **argv)
 	tree_leave(0, 1);
 	tree_fork(0, 4);
 	for (who = 2; who <= 4; who++)
-		tree_step(who, counts, 0);
+		tree_step(who, pgrp_counts, 0);
 	tree_record();
 	tree_expect(2, 0, 0, 1);
 	tree_expect(3, 2, 0, 1);
@@ -52,9 +30,9 @@ int main(int argc, char **argv)
 	tree_check();
 	/* A signal to a group reaches its members, and nobody else. */
 	SYS(kill(-tree_pid(1), SIGUSR1));
-	tree_step(2, has_counted, 1);
-	tree_step(3, has_counted, 1);
-	tree_step(4, has_counted, 0);
+	tree_step(2, pgrp_has_counted, 1);
+	tree_step(3, pgrp_has_counted, 1);
+	tree_step(4, pgrp_has_counted, 0);
 	/* It is no orphaned group: a terminal's stop signal has its effect. */
 	SYS(kill(tree_pid(2), SIGTSTP));
 	SYS(waitid(P_PGID, (id_t)tree_pid(1), &info, WSTOPPED));

@@ -4,22 +4,18 @@
  * flags: suid
  * needs: seccomp_filters
  */
+#include "child.h"
 #include "filter.h"
 
 #include <signal.h>
 
-struct shared {
-	uint32_t ready, go;
-};
-
-static _Noreturn void child(struct shared *shared)
+static _Noreturn void child(void)
 {
 	pid_t grandchild;
 
 	filter_add(SYS_ptrace, SECCOMP_RET_KILL, 0);
 	filter_add(SYS_setresuid, SECCOMP_RET_KILL, 0);
-	test_post(&shared->ready);
-	test_await(&shared->go, 1);
+	child_wait();
 	filter_expect_mode(SECCOMP_MODE_FILTER, 2);
 	filter_expect(SYS_getppid, 0);
 	grandchild = SYS(fork());
@@ -34,19 +30,17 @@ static _Noreturn void child(struct shared *shared)
 
 int main(int argc, char **argv)
 {
-	struct shared *shared;
 	pid_t pid;
 
 	test_init(argc, argv);
-	shared = test_shared(sizeof(*shared));
-	pid = SYS(fork());
+	pid = child_fork();
 	if (!pid)
-		child(shared);
-	test_await(&shared->ready, 1);
+		child();
+	child_await();
 	test_daemon();
 	test_waitsig();
 	filter_expect_mode(SECCOMP_MODE_DISABLED, 0);
-	test_post(&shared->go);
+	child_go();
 	filter_reap_killed(pid, SIGSYS);
 	pass();
 }

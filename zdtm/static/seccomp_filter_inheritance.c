@@ -4,13 +4,10 @@
  * flags: suid
  * needs: seccomp_filters
  */
+#include "child.h"
 #include "filter.h"
 
 #include <signal.h>
-
-struct shared {
-	uint32_t ready, go;
-};
 
 /* In a process with the filters of both generations: mode, count, and death of the call that is denied. */
 static _Noreturn void check(const char *who, long filters, int denied)
@@ -30,7 +27,7 @@ static _Noreturn void check(const char *who, long filters, int denied)
 	_exit(0);
 }
 
-static _Noreturn void parent(struct shared *shared)
+static _Noreturn void parent(void)
 {
 	pid_t pid;
 
@@ -39,30 +36,27 @@ static _Noreturn void parent(struct shared *shared)
 	pid = SYS(fork());
 	if (!pid) {
 		filter_add(SYS_getuid, FILTER_ERRNO(ENOSPC), 0);
-		test_post(&shared->ready);
-		test_await(&shared->go, 1);
+		child_wait();
 		check("child", 3, ENOSPC);
 	}
-	test_await(&shared->go, 1);
+	child_await_go();
 	test_reap(pid);
 	check("parent", 2, 0);
 }
 
 int main(int argc, char **argv)
 {
-	struct shared *shared;
 	pid_t pid;
 
 	test_init(argc, argv);
-	shared = test_shared(sizeof(*shared));
-	pid = SYS(fork());
+	pid = child_fork();
 	if (!pid)
-		parent(shared);
-	test_await(&shared->ready, 1);
+		parent();
+	child_await();
 	test_daemon();
 	test_waitsig();
 	filter_expect_mode(SECCOMP_MODE_DISABLED, 0);
-	test_post(&shared->go);
+	child_go();
 	test_reap(pid);
 	pass();
 }

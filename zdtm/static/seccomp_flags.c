@@ -4,13 +4,10 @@
  * flags: suid
  * needs: seccomp_filters
  */
+#include "child.h"
 #include "filter.h"
 
 #include <sys/ptrace.h>
-
-struct shared {
-	uint32_t ready, go;
-};
 
 static const struct {
 	int nr, error;
@@ -24,12 +21,11 @@ static const struct {
 };
 enum { COUNT = sizeof(filters) / sizeof(*filters) };
 
-static _Noreturn void child(struct shared *shared)
+static _Noreturn void child(void)
 {
 	for (int i = 0; i < COUNT; i++)
 		filter_add(filters[i].nr, FILTER_ERRNO(filters[i].error), filters[i].flags);
-	test_post(&shared->ready);
-	test_await(&shared->go, 1);
+	child_wait();
 	filter_expect_mode(SECCOMP_MODE_FILTER, COUNT);
 	for (int i = 0; i < COUNT; i++)
 		filter_expect(filters[i].nr, filters[i].nr == SYS_getuid ? EDOM : filters[i].error);
@@ -68,20 +64,18 @@ static void look(pid_t pid)
 
 int main(int argc, char **argv)
 {
-	struct shared *shared;
 	pid_t pid;
 
 	test_init(argc, argv);
-	shared = test_shared(sizeof(*shared));
-	pid = SYS(fork());
+	pid = child_fork();
 	if (!pid)
-		child(shared);
-	test_await(&shared->ready, 1);
+		child();
+	child_await();
 	look(pid);
 	test_daemon();
 	test_waitsig();
 	look(pid);
-	test_post(&shared->go);
+	child_go();
 	test_reap(pid);
 	pass();
 }

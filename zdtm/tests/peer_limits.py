@@ -20,6 +20,9 @@ BOTH = {
     "futex_timed": "lets a relative wait return EINTR",
     "ioprio00": "its images have no I/O priority",
     "limits_low": "its parasite has no memory, its restorer no signals to queue under the task's own limits",
+    "maps_sealed": "its images have no seals of mappings",
+    "mlock_onfault": "its images do not say that a lock is one on fault",
+    "mlockall": "its images do not say that what is mapped from now on is locked",
     "pipe_packets": "'The packetized mode for pipes is not supported yet'; restored, packets are merged",
     "poll": "lets poll return EINTR",
     "sched_deadline00": "its images have no runtime, deadline and period",
@@ -54,11 +57,14 @@ DUMP = {
 # Of another user's task on this machine: reading limits takes CAP_SYS_RESOURCE, which not every root has.
 DUMP_ON_HOST = {
     "dumpable02": "'Can't get rlimit 0: Operation not permitted'",
+    "mlock_setuid": "'Can't get rlimit 0: Operation not permitted'",
     "pid00": "'Can't get rlimit 0: Operation not permitted'",
     "thread_different_uid_gid": "'Can't get rlimit 0: Operation not permitted'",
 }
 
 RESTORE = {
+    "cow_family": "compares a page with the parent alone, which has changed it since: siblings share it no more",
+    "cow_orphans": "a helper starts the tasks, and leaves them to whoever reaps outside of the tree",
     "personality00": "restores no personality",
     "cwd02": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "file_cloexec": "a directory's descriptor comes back without O_DIRECTORY in its flags",
@@ -68,7 +74,9 @@ RESTORE = {
     "regs_selectors": "leaves ds and es empty",
     "seccomp_tsync_ahead": "gives every thread filters of its own, so that they are not each other's ancestors",
     "session_subreaper": "'Can't find a session leader'",
+    "shmem_name": "makes shared anonymous memory anew as a memfd",
     "signals_rt": "queues signals within the limit, which other tasks of root use up, and before the task has its user",
+    "thp_stays": "fills huge pages page by page before it advises: none is huge",
     "timer_overrun": "a timer's pending signal comes back as an ordinary one, which counts no overruns",
     "timer_pending_tied": "a timer's pending signal comes back as an ordinary one, which outlives the timer",
     "zombie03": "takes 0x80 of an exit code away, and ends in abort() for a real-time signal",

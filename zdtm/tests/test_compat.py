@@ -17,12 +17,11 @@ from engine.kernel import proc
 from engine.plan import abi
 from engine.plan.program import Arena, Machine, place
 from zdtm.build import missing_32_bit
-from zdtm.tests.killing import reaper, visited_and_killed, wait_until
+from zdtm.tests.killing import visited_and_killed, wait_until
 from zdtm.tests.tasks import Criu
 from zdtm.tests.test_kill import WORKER, counter, settled, state, works
 from zdtm.tests.test_same_images import DIFFERENT, SOURCE, contents
 
-__all__ = ["reaper"]
 pytestmark = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="only for x86_64"),
     pytest.mark.skipif(bool(why := missing_32_bit(("-m32",))), reason=f"this machine has no {why}"),

@@ -11,20 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.kernel import proc
-from zdtm.tests.killing import (
-    KILLED,
-    alive,
-    children,
-    duration,
-    end,
-    reaper,
-    run_and_kill,
-    strays,
-    visited_and_killed,
-    wait_until,
-)
+from zdtm.tests import killing
 
-__all__ = ["reaper"]
 pytestmark = pytest.mark.usefixtures("reaper")
 
 WORKER = Path(__file__).parent / "programs" / "worker.c"
@@ -38,7 +26,7 @@ def counter(path: Path) -> int:
 def works(path: Path) -> None:
     """The worker goes on counting; it stops by itself when a check of its own fails."""
     before = counter(path)
-    wait_until("the worker counts", lambda: counter(path) > before + 2)
+    killing.wait_until("the worker counts", lambda: counter(path) > before + 2)
 
 
 def state(pid: int) -> tuple[object, ...]:
@@ -53,7 +41,7 @@ def state(pid: int) -> tuple[object, ...]:
 
 def settled(pid: int, before: tuple[object, ...]) -> tuple[object, ...]:
     """The state once a tracer that was killed is off, and a task that it left in foreign code has gone home."""
-    wait_until("the tracer is gone", lambda: proc.status(pid)["TracerPid"] == "0")
+    killing.wait_until("the tracer is gone", lambda: proc.status(pid)["TracerPid"] == "0")
     end = time.monotonic() + 2
     while (now := state(pid)) != before and time.monotonic() < end:
         time.sleep(0.002)
@@ -63,19 +51,19 @@ def settled(pid: int, before: tuple[object, ...]) -> tuple[object, ...]:
 def test_killed_dump_leaves_the_task_as_it_was(c_program, start, engine_criu, tmp_path) -> None:  # type: ignore[no-untyped-def]
     count = tmp_path / "count"
     worker = start(c_program(WORKER), str(count))
-    wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
+    killing.wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
     images = tmp_path / "images"
     images.mkdir()
     command = [str(engine_criu), "dump", "-R", "-t", str(worker.pid), "-D", str(images)]
-    whole = max(duration(command) for _ in range(3))
+    whole = max(killing.duration(command) for _ in range(3))
     before = state(worker.pid)
     random.seed(worker.pid)
     killed = 0
     for _ in range(ROUNDS):
-        if run_and_kill(command, random.uniform(0.3, 1.1) * whole) == KILLED:
+        if killing.run_and_kill(command, random.uniform(0.3, 1.1) * whole) == killing.KILLED:
             killed += 1
         else:
-            whole = duration(command)  # the machine may be less busy by now
+            whole = killing.duration(command)  # the machine may be less busy by now
         after = settled(worker.pid, before)
         assert after == before
         works(count)
@@ -87,10 +75,10 @@ def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> No
     """The worst moments, each hit on purpose: the engine dies between any two of its steps into and out of the task."""
     count = tmp_path / "count"
     worker = start(c_program(WORKER), str(count))
-    wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
+    killing.wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
     before = state(worker.pid)
     step = 0
-    while visited_and_killed(worker.pid, step, 0.0):
+    while killing.visited_and_killed(worker.pid, step, 0.0):
         assert settled(worker.pid, before) == before, f"died at step {step}"
         works(count)
         step += 1
@@ -101,7 +89,7 @@ def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> No
 def test_killed_restore_leaves_nothing(c_program, start, engine_criu, tmp_path) -> None:  # type: ignore[no-untyped-def]
     count = tmp_path / "count"
     worker = start(c_program(WORKER), str(count))
-    wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
+    killing.wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
     images, work = tmp_path / "images", tmp_path / "work"
     images.mkdir()
     work.mkdir()
@@ -111,22 +99,22 @@ def test_killed_restore_leaves_nothing(c_program, start, engine_criu, tmp_path) 
     command = [str(engine_criu), "restore", "-d", "-v4", "-o", "restore.log", "-W", str(work), "-D", str(images)]
     whole = 0.0
     for _ in range(3):
-        whole = max(whole, duration(command))
+        whole = max(whole, killing.duration(command))
         works(count)
-        end([pid])
+        killing.end([pid])
     random.seed(pid)
     killed = 0
     for _ in range(ROUNDS):
-        before = children()
-        killed += run_and_kill(command, random.uniform(0.3, 1.05) * whole) == KILLED
+        before = killing.children()
+        killed += killing.run_and_kill(command, random.uniform(0.3, 1.05) * whole) == killing.KILLED
         at = counter(count)
-        wait_until("it has died, or works", lambda at=at: not alive(pid) or counter(count) > at + 2)  # type: ignore[misc]
-        if alive(pid):
+        killing.wait_until("it has died, or works", lambda at=at: not killing.alive(pid) or counter(count) > at + 2)  # type: ignore[misc]
+        if killing.alive(pid):
             # the kill came too late: the engine had said that it lets go, and the task must run well
             assert "Restore finished successfully" in (work / "restore.log").read_text()
-            end([pid])
-            whole = duration(command)  # the machine may be less busy by now
+            killing.end([pid])
+            whole = killing.duration(command)  # the machine may be less busy by now
             works(count)
-            end([pid])
-        wait_until("nothing is left", lambda before=before: not strays(before))  # type: ignore[misc]
+            killing.end([pid])
+        killing.wait_until("nothing is left", lambda before=before: not killing.strays(before))  # type: ignore[misc]
     assert killed > ROUNDS // 4, "the kills came too late to show anything"

@@ -18,20 +18,8 @@ from pathlib import Path
 import pytest
 
 from engine.kernel import proc
-from zdtm.tests.killing import (
-    KILLED,
-    alive,
-    children,
-    duration,
-    end,
-    reaper,
-    run_and_kill,
-    strays,
-    visited_and_killed,
-    wait_until,
-)
+from zdtm.tests import killing
 
-__all__ = ["reaper"]
 pytestmark = pytest.mark.usefixtures("reaper")
 
 PROGRAM = Path(__file__).parent / "programs" / "tree.c"
@@ -64,7 +52,7 @@ class Tree:
         self.root = process.pid
         process.returncode = 0  # reaped by this class: it may have been restored by then
         try:
-            wait_until("the tree starts", lambda: path.exists() and self._head()[0] == tasks * THREADS)
+            killing.wait_until("the tree starts", lambda: path.exists() and self._head()[0] == tasks * THREADS)
         finally:
             raw = path.read_bytes().ljust(COUNTERS, b"\0")
             self.pids = list(struct.unpack_from(f"<{tasks}I", raw, HEAD.size))
@@ -82,7 +70,7 @@ class Tree:
         return Path(f"{self.path}.log").read_text()
 
     def alive(self) -> list[int]:
-        return [pid for pid in self.pids if alive(pid)]
+        return [pid for pid in self.pids if killing.alive(pid)]
 
     def left(self) -> list[str]:
         """Those that are there, with the states of their threads."""
@@ -147,7 +135,7 @@ class Tree:
         assert not self.alive() and not self._head()[2] and not self.log(), self.log()
 
     def end(self) -> None:
-        end([pid for pid in reversed(self.pids) if pid])  # children first: they look who their parent is
+        killing.end([pid for pid in reversed(self.pids) if pid])  # children first: they look who their parent is
 
 
 @pytest.fixture
@@ -181,7 +169,7 @@ class Kills:
     def kill(self, command: list[str]) -> str:
         """Start the command and kill it; returns a description of the moment."""
         delay = self._random.uniform(START, self._whole)
-        in_time = run_and_kill(command, delay) == KILLED
+        in_time = killing.run_and_kill(command, delay) == killing.KILLED
         self.in_time += in_time
         self._whole *= 1.005 if in_time else 0.95
         return f"{delay:.4f} s of about {self._whole:.4f} s, {'in time' if in_time else 'too late'}"
@@ -192,7 +180,7 @@ class Kills:
 
 def test_killed_dump_leaves_the_tree_as_it_was(tree: Tree, engine_criu: Path, directory: Path) -> None:
     command = [str(engine_criu), "dump", "-R", "-t", str(tree.root), "-D", str(directory)]
-    kills = Kills(min(duration(command) for _ in range(3)))
+    kills = Kills(min(killing.duration(command) for _ in range(3)))
     assert tree.works()
     before = tree.state()
     assert not before["stopped"]
@@ -211,16 +199,16 @@ def test_killed_dump_leaves_the_tree_or_whole_images(tree: Tree, engine_criu: Pa
     before = tree.state()
     whole = []
     for _ in range(3):
-        whole.append(duration(command))
-        wait_until("all are dead", lambda: not tree.alive())
-        duration(restore)
+        whole.append(killing.duration(command))
+        killing.wait_until("all are dead", lambda: not tree.alive())
+        killing.duration(restore)
         assert tree.works()
     kills = Kills(min(whole))
     for _ in range(KILLS):
         moment = kills.kill(command)
         if len(tree.alive()) < TASKS or not tree.works():
-            wait_until(f"{moment}: all are dead, not only some", lambda: not tree.alive())
-            duration(restore)
+            killing.wait_until(f"{moment}: all are dead, not only some", lambda: not tree.alive())
+            killing.duration(restore)
             assert tree.works(), moment
         assert not tree.settled(before), moment
     kills.check()
@@ -231,29 +219,29 @@ def test_killed_restore_leaves_nothing(tree: Tree, engine_criu: Path, directory:
     work = tmp_path / "work"
     work.mkdir()
     subprocess.run([str(engine_criu), "dump", "-t", str(tree.root), "-D", str(directory)], check=True)
-    wait_until("all are dead", lambda: not tree.alive())
+    killing.wait_until("all are dead", lambda: not tree.alive())
     command = [str(engine_criu), "restore", "-d", "-v4", "-o", "restore.log", "-W", str(work), "-D", str(directory)]
     whole = []
     for _ in range(3):
-        whole.append(duration(command))
+        whole.append(killing.duration(command))
         assert tree.works()
         tree.end()
     kills = Kills(min(whole))
-    before, names, mounts = children(), _names(tmp_path), _mounts(tmp_path)
+    before, names, mounts = killing.children(), _names(tmp_path), _mounts(tmp_path)
     for _ in range(KILLS):
         moment = kills.kill(command)
-        wait_until(f"{moment}: none, or all", lambda: len(tree.alive()) in (0, TASKS))
+        killing.wait_until(f"{moment}: none, or all", lambda: len(tree.alive()) in (0, TASKS))
         if tree.alive() and tree.works():
             # the kill came too late: the engine had said that it lets go, and the tree must run well
             assert "Restore finished successfully" in (work / "restore.log").read_text(), moment
             tree.end()
         deadline = time.monotonic() + 5
-        while left := tree.left() + strays(before):
+        while left := tree.left() + killing.strays(before):
             assert time.monotonic() < deadline, f"{moment}: {left}, log: {_last_line(work / 'restore.log')}"
             time.sleep(0.002)
         assert (_names(tmp_path), _mounts(tmp_path)) == (names, mounts), moment
     kills.check()
-    duration(command)
+    killing.duration(command)
     assert tree.works()
     tree.finish()
 
@@ -266,7 +254,7 @@ def test_threads_without_their_tracer_go_home(task: Tree, seconds: float) -> Non
     """
     before = task.state()
     step = 0 if seconds else STRIDE // 2
-    while visited_and_killed(task.root, step, seconds):
+    while killing.visited_and_killed(task.root, step, seconds):
         assert not task.settled(before), f"died at step {step}"
         assert task.works(), f"died at step {step}"
         step += STRIDE
