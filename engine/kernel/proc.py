@@ -48,7 +48,7 @@ def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]
     With `seen`, a mapping that was met before, in a relative say, is the same object.
     """
     text = read_text(f"/proc/{pid}/smaps")
-    chunks = text.split("VmFlags:")
+    chunks = text.split("\nVmFlags:")  # a path may say so too, but newlines in it are escaped
     out = []
     seen = {} if seen is None else seen
     head = chunks[0].partition("\n")[0]
@@ -65,7 +65,7 @@ def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]
 def ranges(pid: int | str) -> list[tuple[int, int]]:
     """(start, end) of all mappings."""
     out = []
-    for line in read_text(f"/proc/{pid}/maps").splitlines():
+    for line in read_text(f"/proc/{pid}/maps").split("\n")[:-1]:
         start, _, end = line.partition(" ")[0].partition("-")
         out.append((int(start, 16), int(end, 16)))
     return out
