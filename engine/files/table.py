@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from engine.files.validation import Validation
     from engine.images.files import Images
 
 
@@ -47,10 +48,11 @@ class Survey:
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message", "survey")
+    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message", "survey", "validation")
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, validation: Validation) -> None:
         self.message = message  # the schema's accessor
+        self.validation = validation
         self.entries: list[Any] = []
         self.ghosts = ghost.Ghosts(message)
         self.survey = Survey()
@@ -79,6 +81,8 @@ class FileTable:
         entry = self._new()
         kind = kinds.kind_of(d)
         kind.dump(entry, d)
+        if kind is regular:
+            self.validation.dump(entry.reg, d.path, d.link, d.stat)
         self.survey.add(kind, d)
         if ghost.is_ghost(d.link, d.stat):
             self.ghosts.add(entry.id, d.path, d.stat)
@@ -105,6 +109,7 @@ class FileTable:
             return known
         entry = self._new()
         regular.dump_path(entry, where, name)
+        self.validation.dump(entry.reg, where, name, st)
         if ghost.is_ghost(name, st):
             self.ghosts.add(entry.id, where, st)
         self._paths[key] = entry.id

@@ -87,9 +87,10 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     for r, (start, end, flags) in zip(native, ranges, strict=False):
         r.start, r.end, r.flags = start, end, flags
     limit = 4096
+    before = stats.raw.scanned
     while True:
         runs = ffi.new("struct zd_run[]", limit)
-        stats.raw.scanned = 0
+        stats.raw.scanned = before
         n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, stats.raw)
         if n == -28:
             limit *= 4

@@ -75,6 +75,9 @@ long zd_frames_split(struct zd_frames *f, int pagemap, unsigned owner, const str
 long zd_same_pages(const struct zd_part *a, unsigned na, const struct zd_part *b, unsigned nb,
 		   struct zd_run *out, unsigned max);
 
+/* checksum.c */
+int zd_crc32c(int fd, unsigned long limit, unsigned long period, int table, unsigned *crc);
+
 /* visit.c */
 struct zd_visit {
 	int tid;
