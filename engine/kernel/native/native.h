@@ -75,6 +75,17 @@ long zd_frames_split(struct zd_frames *f, int pagemap, unsigned owner, const str
 long zd_same_pages(const struct zd_part *a, unsigned na, const struct zd_part *b, unsigned nb,
 		   struct zd_run *out, unsigned max);
 
+/* track.c */
+struct zd_cursor {
+	unsigned range;
+	unsigned pad;
+	unsigned long at;
+};
+int zd_pidfd_getfd(int pidfd, int fd);
+int zd_uffd_async(int uffd);
+long zd_scan_changed(int pagemap, int uffd, int protect, const struct zd_range *ranges, unsigned count,
+		     struct zd_run *runs, unsigned n, unsigned max, struct zd_cursor *cursor);
+
 /* checksum.c */
 int zd_crc32c(int fd, unsigned long limit, unsigned long period, int table, unsigned *crc);
 
