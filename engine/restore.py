@@ -148,7 +148,7 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         if options.pidfile:
             _write_pidfile(options.pidfile, world.root)
             undo.callback(os.unlink, options.pidfile)
-        stats.pages_restored = sum(task.pages for task in tree.tasks)
+        stats.pages_compared, stats.pages_skipped_cow, stats.pages_restored = compiler.spaces.counts()
         stats.write(ctx)
         opener.close()  # an end of a pipe that we hold as well is not closed when the tasks close theirs
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone

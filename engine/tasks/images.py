@@ -22,7 +22,7 @@ _SIGCHLD = 17
 
 
 class TaskImages:
-    """One process. `pages` counts those that it will load; what several share is there for each of them."""
+    """One process."""
 
     __slots__ = (
         "core",
@@ -32,7 +32,6 @@ class TaskImages:
         "mm",
         "node",
         "pagemap",
-        "pages",
         "pages_id",
         "pid",
         "seccomp",
@@ -48,7 +47,6 @@ class TaskImages:
         self.core = images.read_one("CORE", self.pid)
         self.threads: list[tuple[int, Any]] = []
         self.node: births.Node = births.Node(0, 0, 0, None)
-        self.pages = 0
         self.pages_id = 0
         self.tells_frames = False
         self.vdso: Proxy | None = None

@@ -160,6 +160,13 @@ def test_as_the_peer_prints_them(criu: Criu, peer_criu: Path, tree, images: str,
     end(process.pid)
     assert list(printed) == list(peer(*args))
     end(process.pid)
+    # of copy-on-write: what the child has of its parent is not read
+    c, d = stats(images, "restore"), stats(str(theirs), "restore")
+    for r in (c, d):
+        assert PAGES <= r.pages_skipped_cow <= r.pages_compared < 2 * PAGES
+        assert PAGES < r.pages_restored < 2 * PAGES
+    assert c.pages_skipped_cow + c.pages_restored < a.pages_written
+    assert d.pages_skipped_cow + d.pages_restored <= b.pages_written
     assert {f.name for f in stats(images, "restore").DESCRIPTOR.fields} == {
         f.name for f, _ in stats(str(theirs), "restore").ListFields()
     }
