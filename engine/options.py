@@ -143,8 +143,9 @@ Options for dump and restore:
       --timeout SECONDS     give up freezing after that long (default: 10)
       --allow-uprobes       dump and restore a process that has met uprobes
       --file-validation HOW what is kept of files, and compared at restore: filesize; with it buildid (default; of
-                            files without one a checksum of the first 1024 bytes), checksum-full, checksum (the first
-                            N bytes), checksum-period (every Nth byte). At restore, filesize compares nothing else
+                            files without one that the tree does not write to, a checksum of the first 1024 bytes),
+                            checksum-full, checksum (the first N bytes), checksum-period (every Nth byte)
+                            At restore, filesize compares nothing else
       --checksum-parameter N  the N of checksum and checksum-period (default: 1024)
       --skip-file-rwx-check do not compare file modes at restore
       --cpu-cap[=WORDS]     write down, or compare, what the CPU offers: fpu, ins, cpu, all, none, ^WORD, with

@@ -96,6 +96,7 @@ class FileTable:
         """
         if blockers := self.survey.blockers(pids):
             raise Unsupported(blockers)
+        self.validation.settle()
         self.survey.pipes.write(images, self.message)
 
     def path(self, pid: int, link: str) -> int:
@@ -121,6 +122,8 @@ class FileTable:
         known = self._mapped.get(key)
         if not known:
             known = self._mapped[key] = self.path(pid, _map_link(vma))
+        if vma.shared and mapped_flags(pid, vma) == os.O_RDWR:
+            self.validation.writes(os.stat(f"/proc/{pid}/{_map_link(vma)}"))
         return known
 
 

@@ -35,7 +35,7 @@ _PUT_BACK = f"put the old file back, or use --file-validation {_SIZE_ONLY}"
 class Validation:
     """By which method, and what is known of each file: one is read once, however often it is open and mapped."""
 
-    __slots__ = ("_build_ids", "_checksums", "_log", "_method", "_parameter")
+    __slots__ = ("_build_ids", "_checksums", "_later", "_log", "_method", "_parameter", "_written")
 
     def __init__(self, options: Options, log: Log) -> None:
         self._method = options.file_validation
@@ -43,23 +43,48 @@ class Validation:
         self._log = log
         self._build_ids: dict[tuple[int, int], list[int]] = {}
         self._checksums: dict[tuple[int, int, int, int], int] = {}
+        self._later: list[tuple[Any, str, str, os.stat_result]] = []
+        self._written: set[tuple[int, int]] = set()
 
     def dump(self, reg: Any, where: str, name: str, st: os.stat_result) -> None:
-        """Fill what a reg_file_entry keeps of the file that `where` leads to; `reg.flags` are set."""
+        """Fill what a reg_file_entry keeps of the file that `where` leads to; `reg.flags` are set.
+
+        Without a build-id, what the tree itself may write to gets no checksum unasked: it may have run on since, with
+        --leave-running or restored before. That is known when all files are; see `settle`.
+        """
         if not stat.S_ISREG(st.st_mode):
             return
         # a log, say, may have grown by the time of the restore
         if reg.flags & os.O_ACCMODE == os.O_WRONLY and reg.flags & os.O_APPEND:
             return
         reg.size = st.st_size
+        if reg.flags & os.O_ACCMODE != os.O_RDONLY:
+            self.writes(st)
         if self._method == _SIZE_ONLY or procfs.is_pseudo(name):
             return
+        if self._method in _CONFIG:
+            self._dump_checksum(reg, where, name, st)
+            return
         try:
-            if self._method in _CONFIG or not self._dump_build_id(reg, where, st):
+            if not self._dump_build_id(reg, where, st):
+                self._later.append((reg, where, name, st))
+        except OSError as e:
+            self._warn(name, e)
+
+    def writes(self, st: os.stat_result) -> None:
+        """The tree may write to this file: by a descriptor or by a shared mapping."""
+        self._written.add((st.st_dev, st.st_ino))
+
+    def settle(self) -> None:
+        """All files are known, the tree is still frozen: the checksums of those without a build-id."""
+        for reg, where, name, st in self._later:
+            if (st.st_dev, st.st_ino) not in self._written:
                 self._dump_checksum(reg, where, name, st)
-        except (KernelError, OSError) as e:
-            why = e.strerror if isinstance(e, OSError) else str(e)
-            self._log.warn(f"{name}: cannot be read ({why}): only its size will tell whether it has changed")
+        self._later.clear()
+
+    def _warn(self, name: str, e: KernelError | OSError) -> None:
+        why = e.strerror if isinstance(e, OSError) else str(e)
+        self._log.warn(f"{name}: cannot be read ({why}): only its size will tell whether it has changed")
 
     def _dump_build_id(self, reg: Any, where: str, st: os.stat_result) -> bool:
         key = (st.st_dev, st.st_ino)
@@ -73,7 +98,11 @@ class Validation:
             return  # its contents are in the images
         config = _CONFIG.get(self._method, FIRST)
         parameter = 0 if config == WHOLE else self._parameter
-        reg.checksum = self._checksum(where, name, st, config, parameter)
+        try:
+            reg.checksum = self._checksum(where, name, st, config, parameter)
+        except (KernelError, OSError) as e:
+            self._warn(name, e)
+            return
         reg.checksum_config = config
         reg.checksum_parameter = parameter
 

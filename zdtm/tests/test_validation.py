@@ -35,11 +35,15 @@ static void end(int sig)
 
 int main(void)
 {
-	int log = open("log", O_WRONLY | O_APPEND | O_CREAT, 0600), written = open("written", O_WRONLY | O_CREAT, 0600);
+	int log = open("log", O_WRONLY | O_APPEND | O_CREAT, 0600), written = open("written", O_RDWR | O_CREAT, 0600);
+	int shared = open("shared", O_RDWR);
 
 	signal(SIGTERM, end);
-	open("data", O_RDWR);
 	open("data", O_RDONLY);
+	lseek(open("data", O_RDONLY), 1, SEEK_SET);
+	open("written", O_RDONLY);
+	mmap(NULL, 4096, PROT_READ, MAP_SHARED, shared, 0);
+	close(shared);
 	mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, open("mapped", O_RDONLY), 0);
 	if (write(log, "0123", 4) != 4 || write(written, "0123", 4) != 4)
 		return 1;
@@ -63,8 +67,8 @@ def castagnoli(data: bytes) -> int:
 
 @pytest.fixture
 def task(c_program, start, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Has `data` open twice and `mapped` mapped, writes to `log` and `written`; its program is `.program`."""
-    for name in ("data", "mapped"):
+    """Has `data` open twice and `mapped` mapped, writes to `log`, `written` and `shared`; its program is `.program`."""
+    for name in ("data", "mapped", "shared"):
         (tmp_path / name).write_bytes(bytes(i * 7 % 251 for i in range(SIZE)))
     program = c_program(SOURCE, "-Wl,--build-id=sha1")
     process = start(program)
@@ -132,7 +136,9 @@ def test_what_is_kept(  # type: ignore[no-untyped-def]
     for reg in kept["data"] + kept["mapped"]:
         assert reg.size == SIZE and not reg.build_id
         assert (reg.checksum, reg.checksum_config, reg.checksum_parameter) == (castagnoli(data), config, parameter)
-    assert kept["written"][0].size == 4 and kept["written"][0].HasField("checksum")
+    # what the tree itself may write to: not unasked
+    assert [reg.size for reg in kept["written"]] == [4, 4] and [reg.size for reg in kept["shared"]] == [SIZE]
+    assert {reg.HasField("checksum") for reg in kept["written"] + kept["shared"]} == {method != "buildid"}
     for reg in (*kept["log"], *kept["null"]):  # may grow; no file
         assert not reg.HasField("size") and not reg.HasField("checksum")
     (program,) = kept[task.program.name]
@@ -190,6 +196,9 @@ def test_changed_contents(  # type: ignore[no-untyped-def]
             overwrite(path, 0, before)
     if unseen is not None:
         overwrite(tmp_path / "data", unseen, b"\xff")
+    if method == "buildid":  # of which the tree may have been the one to write
+        overwrite(tmp_path / "shared", 0, b"\xff")
+        overwrite(tmp_path / "written", 0, b"\xff")
     with open(tmp_path / "mapped", "ab") as f:
         f.write(b"\0")
     refused(criu, images, f"{tmp_path / 'mapped'} has {SIZE + 1} bytes, but had {SIZE} when it was dumped")
@@ -268,6 +277,7 @@ class Reading:
         entry.reg.flags = flags
         entry.reg.name = str(path).encode() if isinstance(entry.reg.name, bytes) else str(path)
         self.validation.dump(entry.reg, str(path), str(path), path.stat())
+        self.validation.settle()
         return entry.reg
 
 
