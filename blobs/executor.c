@@ -51,7 +51,7 @@ static void __attribute__((noreturn)) park(struct prog *p, u32 *keeper)
 		arch_syscall(ARCH_NR_exit_group, 128 + 9, 0, 0, 0, 0, 0);
 }
 
-static long wait_for(u32 *word, u32 least, u32 *keeper)
+static long wait_for(struct prog *p, u32 *word, u32 least, u32 *keeper)
 {
 	for (;;) {
 		u32 seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
@@ -60,7 +60,10 @@ static long wait_for(u32 *word, u32 least, u32 *keeper)
 			return seen;
 		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
 			return -125; /* ECANCELED */
-		futex_wait(word, seen, AGAIN_NS);
+		if (p->orphan)	     /* of its host's own sleep nothing must be overwritten, see above */
+			arch_syscall(ARCH_NR_sched_yield, 0, 0, 0, 0, 0, 0);
+		else
+			futex_wait(word, seen, AGAIN_NS);
 	}
 }
 
@@ -107,7 +110,7 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 			r = __atomic_add_fetch((u32 *)a[0], (u32)a[1], __ATOMIC_ACQ_REL);
 			futex_wake((u32 *)a[0]);
 			break;
-		case OP_WAIT: r = wait_for((u32 *)a[0], (u32)a[1], keeper); break;
+		case OP_WAIT: r = wait_for(p, (u32 *)a[0], (u32)a[1], keeper); break;
 		case OP_GONE: r = wait_gone((u32 *)a[0], keeper); break;
 		case OP_PARK: tell(p, STATE_PARKED); park(p, keeper);
 		}

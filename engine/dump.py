@@ -10,6 +10,7 @@ from engine import cpuinfo
 from engine.context import Context
 from engine.errors import KernelError
 from engine.files.table import FileTable
+from engine.files.validation import Validation
 from engine.images.files import Images
 from engine.kernel import memory, proc, process
 from engine.kernel.frames import Frames, owner_of
@@ -55,7 +56,7 @@ class Dump:
     ) -> None:
         self.images = images
         self.stats = DumpStats()
-        self.files = FileTable(ctx.schema.message)
+        self.files = FileTable(ctx.schema.message, Validation(ctx.options, ctx.log))
         taken = [(v.start, v.end) for its in mappings.values() for v in its]
         low = any(compat.is_small(its) for its in mappings.values())
         self.interview = Interview(Arena(ctx.machine, place(taken, collect.ARENA_MAX, low)), probes, vmas)

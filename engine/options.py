@@ -49,7 +49,8 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("V", "version", FLAG, "version"),
     ("", "config", TEXT, ""),
     ("", "no-default-config", FLAG, "-"),
-    ("", "file-validation", TEXT, ""),
+    ("", "file-validation", TEXT, "file_validation"),
+    ("", "checksum-parameter", NUMBER, "checksum_parameter"),
     ("", "skip-file-rwx-check", FLAG, "skip_file_rwx_check"),
     ("", "cpu-cap", OPTIONAL, "cpu_cap"),
     ("", "exec-cmd", FLAG, ""),
@@ -108,6 +109,8 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
 )
 
 DEFAULT_TIMEOUT = 10  # s
+# How it is told at restore that a file has changed since the dump (engine/files/validation.py); the first: by default.
+FILE_VALIDATION = ("buildid", "filesize", "checksum-full", "checksum", "checksum-period")
 
 HELP = """\
 Usage:
@@ -139,6 +142,11 @@ Options for dump and restore:
       --display-stats       print statistics
       --timeout SECONDS     give up freezing after that long (default: 10)
       --allow-uprobes       dump and restore a process that has met uprobes
+      --file-validation HOW what is kept of files, and compared at restore: filesize; with it buildid (default; of
+                            files without one that the tree does not write to, a checksum of the first 1024 bytes),
+                            checksum-full, checksum (the first N bytes), checksum-period (every Nth byte)
+                            At restore, filesize compares nothing else
+      --checksum-parameter N  the N of checksum and checksum-period (default: 1024)
       --skip-file-rwx-check do not compare file modes at restore
       --cpu-cap[=WORDS]     write down, or compare, what the CPU offers: fpu, ins, cpu, all, none, ^WORD, with
                             commas between (default: all; of cpuinfo: fpu,ins)
@@ -153,12 +161,14 @@ class Options:
         "all",
         "allow_uprobes",
         "arguments",
+        "checksum_parameter",
         "command",
         "cpu_cap",
         "display_stats",
         "experimental",
         "extra",
         "features",
+        "file_validation",
         "help",
         "images_dir",
         "leave_running",
@@ -191,6 +201,8 @@ class Options:
         self.features: list[str] = []
         self.permits: list[str] = []  # accepted, without effect yet: what they permit is refused by the preflight
         self.cpu_cap: int | None = None  # bits of engine/cpuinfo.py; None: not given
+        self.file_validation = FILE_VALIDATION[0]
+        self.checksum_parameter: int | None = None  # bytes; None: not given
         self.allow_uprobes = False
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
@@ -321,8 +333,19 @@ def _check(options: Options) -> None:
             raise BadOption("--leave-running is an option of dump, not of restore")
         if options.restore_sibling and not options.restore_detached:
             raise BadOption("--restore-sibling needs --restore-detached")
+    _check_validation(options.file_validation, options.checksum_parameter)
     if options.timeout <= 0:
         raise BadOption("--timeout needs a number of seconds greater than 0")
     options.work_dir = options.work_dir or options.images_dir
     if options.log_file and os.sep in options.log_file.strip(os.sep) and not os.path.isabs(options.log_file):
         raise BadOption(f"--log-file {options.log_file}: a name in the work directory, or an absolute path")
+
+
+def _check_validation(method: str, parameter: int | None) -> None:
+    if method not in FILE_VALIDATION:
+        raise BadOption(f"--file-validation {method}: unknown; one of " + ", ".join(FILE_VALIDATION))
+    if parameter is not None:
+        if method not in ("checksum", "checksum-period"):
+            raise BadOption("--checksum-parameter needs --file-validation checksum or checksum-period")
+        if not 0 < parameter < 1 << 32:
+            raise BadOption("--checksum-parameter needs a number of bytes from 1 to 4294967295")

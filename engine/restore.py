@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, suppress
 from engine import cpuinfo
 from engine.context import Context
 from engine.errors import EngineError, KernelError, Unsupported
+from engine.files.validation import Validation
 from engine.images.files import Images
 from engine.images.validate import validate_all
 from engine.kernel import proc, process
@@ -102,9 +103,15 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
     """Steps three to five, for a tree on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = undo.enter_context(
-            Opener(images, tree.files, tree.remaps, tree.memfds, not options.skip_file_rwx_check)
+        opener = Opener(
+            images,
+            tree.files,
+            tree.remaps,
+            tree.memfds,
+            not options.skip_file_rwx_check,
+            validation=Validation(options, log),
         )
+        undo.enter_context(opener)
         compiler = Compiler(ctx, tree, opener, os.getpid())
         plan = compiler.compile()
         image = plan.arena.image(plan.root, plan.arena.stack())
@@ -146,7 +153,7 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         if options.pidfile:
             _write_pidfile(options.pidfile, world.root)
             undo.callback(os.unlink, options.pidfile)
-        stats.pages_restored = sum(task.pages for task in tree.tasks)
+        stats.pages_compared, stats.pages_skipped_cow, stats.pages_restored = compiler.spaces.counts()
         stats.write(ctx)
         opener.settle()
         opener.close()  # an end of a pipe that we hold as well is not closed when the tasks close theirs

@@ -1,11 +1,46 @@
 """stats-dump and stats-restore (stats.proto): counts in pages, times in µs; and --display-stats."""
 
+from __future__ import annotations
+
 import time
 from contextlib import closing
 
 from engine.context import Context
 from engine.errors import KernelError
 from engine.images.files import Images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TIME_MAX = 0xFFFFFFFF  # µs: times are 32 bits wide in the images
+_TIMES = {
+    "freezing": "freezing_time",
+    "frozen": "frozen_time",
+    "memdump": "memdump_time",
+    "memwrite": "memwrite_time",
+    "irmap_resolve": "irmap_resolve",
+}
+_IN_US = (*_TIMES.values(), "forking_time", "restore_time")
+# --display-stats: fields, and what CRIU calls them
+_DUMP = (
+    ("freezing_time", "Freezing time"),
+    ("frozen_time", "Frozen time"),
+    ("memdump_time", "Memory dump time"),
+    ("memwrite_time", "Memory write time"),
+    ("irmap_resolve", "IRMAP resolve time"),
+    ("pages_scanned", "Memory pages scanned"),
+    ("pages_skipped_parent", "Memory pages skipped from parent"),
+    ("pages_written", "Memory pages written"),
+    ("pages_lazy", "Lazy memory pages"),
+)
+_RESTORE = (
+    ("pages_compared", "Pages compared"),
+    ("pages_skipped_cow", "Pages skipped COW"),
+    ("pages_restored", "Pages restored"),
+    ("restore_time", "Restore time"),
+    ("forking_time", "Forking time"),
+)
 
 
 class Clock:
@@ -29,33 +64,30 @@ class Clock:
 
 
 class DumpStats:
-    """What stats-dump says."""
+    """What stats-dump says: times in µs, counts in pages. Shared memory's (shpages) are apart from all others."""
 
     __slots__ = (
-        *("freezing", "frozen", "memdump", "memwrite", "pages_scanned", "pages_written"),
-        *("shpages_scanned", "shpages_written"),
+        *("freezing", "frozen", "memdump", "memwrite", "irmap_resolve"),
+        *("pages_scanned", "pages_skipped_parent", "pages_written", "pages_lazy"),
+        *("shpages_scanned", "shpages_skipped_parent", "shpages_written"),
     )
 
     def __init__(self) -> None:
-        self.freezing = self.frozen = self.memdump = self.memwrite = 0
-        self.pages_scanned = self.pages_written = 0
-        self.shpages_scanned = self.shpages_written = 0
+        self.freezing = self.frozen = self.memdump = self.memwrite = self.irmap_resolve = 0
+        self.pages_scanned = self.pages_skipped_parent = self.pages_written = self.pages_lazy = 0
+        self.shpages_scanned = self.shpages_skipped_parent = self.shpages_written = 0
 
     def write(self, ctx: Context) -> None:
         """Write stats-dump into the work directory, and print it with --display-stats."""
         entry = ctx.schema.message("stats_entry")()
         d = entry.dump
-        d.freezing_time = self.freezing
-        d.frozen_time = self.frozen
-        d.memdump_time = self.memdump
-        d.memwrite_time = self.memwrite
-        d.pages_scanned = self.pages_scanned
-        d.pages_skipped_parent = 0
-        d.pages_written = self.pages_written
-        d.pages_lazy = 0
-        d.page_pipes = d.page_pipe_bufs = 0
-        d.shpages_scanned, d.shpages_written = self.shpages_scanned, self.shpages_written
-        d.shpages_skipped_parent = 0
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name in _TIMES:
+                setattr(d, _TIMES[name], min(value, _TIME_MAX))
+            else:
+                setattr(d, name, value)
+        d.page_pipes = d.page_pipe_bufs = 0  # there are none: pages are copied straight into the image
         with closing(Images.open(ctx.schema, ctx.options.work_dir)) as work:
             try:
                 work.write("STATS", ("dump",), [entry])
@@ -63,35 +95,30 @@ class DumpStats:
                 work.remove_created()
                 raise
         if ctx.options.display_stats:
-            print(
-                "Displaying dump stats:\n"
-                f"Freezing time: {self.freezing} us\n"
-                f"Frozen time: {d.frozen_time} us\n"
-                f"Memory dump time: {self.memdump} us\n"
-                f"Memory write time: {self.memwrite} us\n"
-                f"Memory pages scanned: {self.pages_scanned} (0x{self.pages_scanned:x})\n"
-                "Memory pages skipped from parent: 0 (0x0)\n"
-                f"Memory pages written: {self.pages_written} (0x{self.pages_written:x})\n"
-                "Lazy memory pages: 0 (0x0)"
-            )
+            _show("dump", d, _DUMP)
 
 
 class RestoreStats:
-    """What stats-restore says."""
+    """What stats-restore says: times in µs, counts in pages.
 
-    __slots__ = ("clock", "forking", "pages_restored")
+    `pages_compared` and `pages_skipped_cow` are of copy-on-write: how many of a parent's pages were looked at, and how
+    many of them a child has got without reading them from its image.
+    """
+
+    __slots__ = ("clock", "forking", "pages_compared", "pages_restored", "pages_skipped_cow")
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.forking = self.pages_restored = 0
+        self.forking = self.pages_compared = self.pages_skipped_cow = self.pages_restored = 0
 
     def write(self, ctx: Context) -> None:
         """Write stats-restore into the work directory, and print it with --display-stats."""
         entry = ctx.schema.message("stats_entry")()
         r = entry.restore
-        r.pages_compared = r.pages_skipped_cow = 0
-        r.forking_time = self.forking
-        r.restore_time = self.clock.total()
+        r.pages_compared = self.pages_compared
+        r.pages_skipped_cow = self.pages_skipped_cow
+        r.forking_time = min(self.forking, _TIME_MAX)
+        r.restore_time = min(self.clock.total(), _TIME_MAX)
         r.pages_restored = self.pages_restored
         with closing(Images.open(ctx.schema, ctx.options.work_dir)) as work:
             try:
@@ -101,11 +128,12 @@ class RestoreStats:
                 work.remove_created()
                 ctx.log.warn(f"no statistics: {e}")
         if ctx.options.display_stats:
-            print(
-                "Displaying restore stats:\n"
-                "Pages compared: 0 (0x0)\n"
-                "Pages skipped COW: 0 (0x0)\n"
-                f"Pages restored: {self.pages_restored} (0x{self.pages_restored:x})\n"
-                f"Restore time: {r.restore_time} us\n"
-                f"Forking time: {self.forking} us"
-            )
+            _show("restore", r, _RESTORE)
+
+
+def _show(command: str, entry: Any, rows: tuple[tuple[str, str], ...]) -> None:
+    """Print what an entry says, as CRIU does: to standard output, whatever the log's level."""
+    print(f"Displaying {command} stats:")
+    for field, name in rows:
+        value = getattr(entry, field)
+        print(f"{name}: {value} us" if field in _IN_US else f"{name}: {value} (0x{value:x})")

@@ -1,10 +1,11 @@
 /* x86-64: the system call instructions, starting a task on its own stack, and the graft. */
 #include <asm/unistd_64.h>
 
-#define ARCH_NR_futex	   __NR_futex
-#define ARCH_NR_exit_group __NR_exit_group
-#define ARCH_NR_pread64	   __NR_pread64
-#define ARCH_NR_mmap	   __NR_mmap
+#define ARCH_NR_futex	    __NR_futex
+#define ARCH_NR_exit_group  __NR_exit_group
+#define ARCH_NR_pread64	    __NR_pread64
+#define ARCH_NR_mmap	    __NR_mmap
+#define ARCH_NR_sched_yield __NR_sched_yield
 
 static inline long arch_syscall(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 
 from engine.errors import BadImage, EngineError, Unsupported
 from engine.files import ghost, procfs
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
 ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
-_PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
-# by ELF class: an address, where the header has e_phoff, and e_phentsize, e_phnum; a program header p_offset, p_filesz
-_LAYOUTS = {1: ("<I", 28, 42, 4, 16), 2: ("<Q", 32, 54, 8, 32)}
 
 
 def is_kind(d: Descriptor) -> bool:
@@ -66,16 +62,16 @@ def check_path(where: str, name: str, what: str) -> None:
 
 def dump(entry: Any, d: Descriptor) -> None:
     """Fill a file_entry from a descriptor."""
-    _fill(entry, d.path, d.link, d.flags & ~O_CLOEXEC, int(d.info["pos"]), d.stat)
+    _fill(entry, d.link, d.flags & ~O_CLOEXEC, int(d.info["pos"]), d.stat)
 
 
 def dump_path(entry: Any, where: str, name: str) -> None:
     """Fill a file_entry for a file that is mapped, executed or a working directory."""
     check_path(where, name, where)
-    _fill(entry, where, name, os.O_RDONLY, 0, os.stat(where))
+    _fill(entry, name, os.O_RDONLY, 0, os.stat(where))
 
 
-def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_result) -> None:
+def _fill(entry: Any, name: str, flags: int, pos: int, st: os.stat_result) -> None:
     entry.type = TYPE
     reg = entry.reg
     reg.id = entry.id
@@ -85,54 +81,10 @@ def _fill(entry: Any, where: str, name: str, flags: int, pos: int, st: os.stat_r
         setattr(reg.fown, field, 0)
     set_text(reg, "name", name.removesuffix(ghost.DELETED) if ghost.is_ghost(name, st) else name)
     reg.mode = st.st_mode
-    # what is only written, a log say, may have grown by the time of the restore
-    if stat.S_ISREG(st.st_mode) and flags & os.O_ACCMODE != os.O_WRONLY:
-        reg.size = st.st_size
-        if not procfs.is_pseudo(name):
-            reg.build_id.extend(_build_id(where))
-
-
-def _build_id(path: str) -> list[int]:
-    """The GNU build id of an ELF file in 32-bit words, as elf(5) notes have it; empty for any other file."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return []  # write-only files and the like: nothing to compare, as with any file without an id
-    try:
-        head = os.pread(fd, 4096, 0)
-        if head[:4] != b"\x7fELF" or head[4] not in _LAYOUTS or len(head) < 64:
-            return []
-        word, phoff_at, sizes_at, offset_at, size_at = _LAYOUTS[head[4]]
-        (phoff,) = struct.unpack_from(word, head, phoff_at)
-        phentsize, phnum = struct.unpack_from("<HH", head, sizes_at)
-        for i in range(phnum):
-            at = phoff + i * phentsize
-            if at + 56 > len(head):
-                break
-            if struct.unpack_from("<I", head, at)[0] == _PT_NOTE:
-                (offset,) = struct.unpack_from(word, head, at + offset_at)
-                (size,) = struct.unpack_from(word, head, at + size_at)
-                found = _find_note(os.pread(fd, min(size, 4096), offset))
-                if found:
-                    return found
-    finally:
-        os.close(fd)
-    return []
-
-
-def _find_note(notes: bytes) -> list[int]:
-    at = 0
-    while at + 12 <= len(notes):
-        namesz, descsz, kind = struct.unpack_from("<III", notes, at)
-        desc = at + 12 + (namesz + 3 & ~3)
-        if kind == _NT_GNU_BUILD_ID and notes[at + 12 : at + 16] == b"GNU\0":
-            return list(struct.unpack_from(f"<{descsz // 4}I", notes, desc))
-        at = desc + (descsz + 3 & ~3)
-    return []
 
 
 def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int = -1, rwx_check: bool = True) -> int:
-    """Open the file of a file_entry as it was: flags (unless others are given), offset; errors name what has changed.
+    """Open the file of a file_entry as it was: flags (unless others are given), offset; its type must be the old.
 
     `ghost_fd` leads to it where it has no name; `rwx_check` compares its permissions too.
     """
@@ -144,7 +96,7 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     except OSError as e:
         raise EngineError(f"cannot open {path} (file {reg.id:#x} of {image}): {e.strerror}") from e
     try:
-        _validate(reg, path, fd, rwx_check)
+        _check_mode(reg, path, fd, rwx_check)
         if reg.pos and not reg.flags & os.O_PATH:
             os.lseek(fd, reg.pos, os.SEEK_SET)
     except OSError as e:
@@ -156,7 +108,7 @@ def open_again(entry: Any, image: str, flags: int | None = None, ghost_fd: int =
     return fd
 
 
-def _validate(reg: Any, path: str, fd: int, rwx_check: bool) -> None:
+def _check_mode(reg: Any, path: str, fd: int, rwx_check: bool) -> None:
     st = os.fstat(fd)
     if reg.HasField("mode") and reg.mode and stat.S_IFMT(st.st_mode) != stat.S_IFMT(reg.mode):
         raise EngineError(f"{path} has changed its type since the dump (mode {st.st_mode:o}, was {reg.mode:o})")
@@ -164,13 +116,3 @@ def _validate(reg: Any, path: str, fd: int, rwx_check: bool) -> None:
         raise EngineError(
             f"{path}: mode {st.st_mode:o} is not the dumped {reg.mode:o}; chmod it or use --skip-file-rwx-check"
         )
-    if procfs.is_pseudo(path):
-        return
-    if reg.HasField("size") and stat.S_ISREG(st.st_mode) and st.st_size != reg.size:
-        raise EngineError(
-            f"{path} has {st.st_size} bytes, but had {reg.size} when it was dumped; put the old file back"
-        )
-    if reg.build_id:
-        now = _build_id(f"/proc/self/fd/{fd}")
-        if now and now != list(reg.build_id):
-            raise EngineError(f"{path} is another build than the dumped one; put the old file back")

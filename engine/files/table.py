@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.files.memfd import Inodes
+    from engine.files.validation import Validation
     from engine.images.files import Images
 
 
@@ -48,10 +49,11 @@ class Survey:
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "memfds", "message", "survey")
+    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "memfds", "message", "survey", "validation")
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, validation: Validation) -> None:
         self.message = message  # the schema's accessor
+        self.validation = validation
         self.entries: list[Any] = []
         self.ghosts = ghost.Ghosts(message)
         self.memfds: Inodes | None = None
@@ -84,6 +86,8 @@ class FileTable:
             self._memfds().dump(entry, d)
         else:
             kind.dump(entry, d)
+        if kind is regular:
+            self.validation.dump(entry.reg, d.path, d.link, d.stat)
         self.survey.add(kind, d)
         if kind is regular and ghost.is_ghost(d.link, d.stat):
             self.ghosts.add(entry.id, d.path, d.stat)
@@ -97,6 +101,7 @@ class FileTable:
         """
         if blockers := self.survey.blockers(pids):
             raise Unsupported(blockers)
+        self.validation.settle()
         self.survey.pipes.write(images, self.message)
         if self.memfds:
             self.memfds.settle()
@@ -115,6 +120,7 @@ class FileTable:
             self._memfds().dump_path(entry, where, name, st)
         else:
             regular.dump_path(entry, where, name)
+            self.validation.dump(entry.reg, where, name, st)
             if ghost.is_ghost(name, st):
                 self.ghosts.add(entry.id, where, st)
         self._paths[key] = entry.id
@@ -138,6 +144,8 @@ class FileTable:
         known = self._mapped.get(key)
         if not known:
             known = self._mapped[key] = self.path(pid, _map_link(vma))
+        if vma.shared and mapped_flags(pid, vma) == os.O_RDWR:
+            self.validation.writes(os.stat(f"/proc/{pid}/{_map_link(vma)}"))
         return known
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 WHOLE = 1  # flag of a range: take every page, changed or not
 LAZY = 2  # flag of a range, handed on to its runs
+SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too
 
 
 class PageStats:
@@ -87,9 +88,10 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     for r, (start, end, flags) in zip(native, ranges, strict=False):
         r.start, r.end, r.flags = start, end, flags
     limit = 4096
+    before = stats.raw.scanned
     while True:
         runs = ffi.new("struct zd_run[]", limit)
-        stats.raw.scanned = 0
+        stats.raw.scanned = before
         n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, stats.raw)
         if n == -28:
             limit *= 4
@@ -107,3 +109,36 @@ def dump_pages(pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs
         lib.zd_dump_pages(pid, mem, pagemap, out, runs.raw, runs.count, stats.raw),
         f"copying the pages of task {pid} into {name}",
     )
+
+
+def uffd_async(uffd: int) -> None:
+    """Agree with a new userfaultfd on asynchronous write-protection of all kinds of memory (ioctl_userfaultfd(2)).
+
+    KernelError EINVAL for a kernel that has it not.
+    """
+    check(lib.zd_uffd_async(uffd), "ioctl(UFFDIO_API, UFFD_FEATURE_WP_ASYNC)")
+
+
+def scan_changed(pagemap: int, uffd: int, ranges: list[tuple[int, int, int]], protect: bool) -> Runs:
+    """The runs of pages of scan_pages() that were written to since they were protected, or cannot be told from such.
+
+    `uffd` is a userfaultfd after uffd_async(), -1 for soft-dirty bits. `protect`: from now on, everything is unchanged;
+    what the userfaultfd does not know yet is registered with it. No range spans several mappings then. KernelError
+    EBUSY where another userfaultfd has a mapping, ESRCH when the task has ended or executed another program.
+    """
+    native = ffi.new("struct zd_range[]", max(len(ranges), 1))
+    for r, (start, end, flags) in zip(native, ranges, strict=False):
+        r.start, r.end, r.flags = start, end, flags
+    cursor = ffi.new("struct zd_cursor *")
+    limit, n = 4096, 0
+    runs = ffi.new("struct zd_run[]", limit)
+    while True:
+        n = lib.zd_scan_changed(pagemap, uffd, protect, native, len(ranges), runs, n, limit, cursor)
+        check(n, "searching for changed pages")
+        if cursor.range == len(ranges):
+            return Runs(runs, n)
+        # what was found is protected again: it is not found a second time
+        limit *= 4
+        more = ffi.new("struct zd_run[]", limit)
+        ffi.memmove(more, runs, n * ffi.sizeof("struct zd_run"))
+        runs = more

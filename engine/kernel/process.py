@@ -25,6 +25,11 @@ def pidfd_open(pid: int) -> int:
     return check(lib.zd_pidfd_open(pid, 0), f"pidfd_open({pid})")
 
 
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A descriptor of our own for another process's (pidfd_getfd(2)); it is close-on-exec."""
+    return check(lib.zd_pidfd_getfd(pidfd, fd), f"pidfd_getfd({pidfd}, {fd})")
+
+
 def pidfd_kill(pidfd: int, sig: int) -> bool:
     """Send a signal; False if the process is gone."""
     r = lib.zd_pidfd_send_signal(pidfd, sig)

@@ -43,6 +43,13 @@ class Spaces:
         if len(self._spaces) > 1:
             cow.plan(tree, self._spaces, lambda number: opener.raw("PAGES", number))
 
+    def counts(self) -> tuple[int, int, int]:
+        """Pages of tasks that inherit any, which were compared; those that need not be read; those that are read."""
+        stored = {pid: sum(part[1] for part in space.parts) // PAGE for pid, space in self._spaces.items()}
+        read = sum(part[1] for space in self._spaces.values() for part in space.before + space.after) // PAGE
+        compared = sum(stored[pid] for pid in self._spaces if self.inherits(pid))
+        return compared, max(sum(stored.values()) - read, 0), read
+
     def comes_first(self, pid: int) -> bool:
         """Is a task's memory made before it starts its children?"""
         return pid in self._spaces and bool(self._spaces[pid].kids)
@@ -200,7 +207,6 @@ def _parts(task: TaskImages) -> list[Part]:
             if i >= 0 and by_page[i].end > at:
                 part = min(end, by_page[i].end) - at
                 out.append((at, part, offset, task.pages_id, owner))
-                task.pages += part // PAGE
             else:
                 area = next((v for v in vdso_areas if v.start <= at < v.end), None)
                 if area is None:

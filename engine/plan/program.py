@@ -138,10 +138,13 @@ class Program:
         """Add to a 32-bit word of the arena, and wake who waits for it."""
         self._add(Operation(abi.OP_ADD, "add", (word, count), abi.EXPECT_OK, 0, ""))
 
-    def wait(self, word: int, least: int) -> None:
-        """Wait until a 32-bit word of the arena is at least so much; not at all for 0."""
+    def wait(self, word: int, least: int, expect: int = abi.EXPECT_OK) -> None:
+        """Wait until a 32-bit word of the arena is at least so much; not at all for 0.
+
+        ECANCELED when the coordinator has died: the end of the program unless `expect` says otherwise.
+        """
         if least:
-            self._add(Operation(abi.OP_WAIT, "wait", (word, least), abi.EXPECT_OK, 0, ""))
+            self._add(Operation(abi.OP_WAIT, "wait", (word, least), expect, 0, ""))
 
     def gone(self, word: int) -> None:
         """Wait for the end of a thread whose CLONE_CHILD_CLEARTID word this is."""

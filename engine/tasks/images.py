@@ -23,7 +23,7 @@ _SIGCHLD = 17
 
 
 class TaskImages:
-    """One process. `pages` counts those that it will load; what several share is there for each of them."""
+    """One process."""
 
     __slots__ = (
         "core",
@@ -33,7 +33,6 @@ class TaskImages:
         "mm",
         "node",
         "pagemap",
-        "pages",
         "pages_id",
         "pid",
         "seccomp",
@@ -49,7 +48,6 @@ class TaskImages:
         self.core = images.read_one("CORE", self.pid)
         self.threads: list[tuple[int, Any]] = []
         self.node: births.Node = births.Node(0, 0, 0, None)
-        self.pages = 0
         self.pages_id = 0
         self.tells_frames = False
         self.vdso: Proxy | None = None

@@ -21,10 +21,11 @@ from engine.plan.program import Arena, Program, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 _PROT_RWX = 7
+_LOOK_US = 100_000  # how often to see whether something has stopped a task that runs for us
 _MAP_SHARED_ANON_NOREPLACE = 0x100021
 
 
@@ -108,12 +109,30 @@ class Parasite:
         self.tracee.cont()
         self._wait(self.tracee, self._graft.what.first)
 
+    def run_around(self, arrived: int, act: Callable[[], None], go: int) -> None:
+        """`run`, and `act` when the program has added to the word `arrived`; it then waits for the word `go`."""
+        self.tracee.cont()
+        at, waited = self.arena.offset(arrived), 0
+        while not self.memory[at]:
+            if not process.futex_wait(self.memory, at, 0, _LOOK_US):
+                waited += _LOOK_US
+                self.tracee.keep_going()
+            if waited > self.tracee.deadline_us:
+                raise KernelError(
+                    f"running {self._graft.what.first.name}", errno.ETIMEDOUT, "the task makes no progress"
+                )
+        try:
+            act()
+        finally:
+            self.memory[self.arena.offset(go)] = 1
+        self._wait(self.tracee, self._graft.what.first)
+
     def _wait(self, tracee: Tracee, program: Program) -> None:
         at = self.arena.offset(program.address) + abi.PROG.offset["state"]
         waited = 0
         while status(self.memory, self.arena, program)[0] == abi.STATE_RUNNING:
-            if not process.futex_wait(self.memory, at, abi.STATE_RUNNING, 100_000):
-                waited += 100_000
+            if not process.futex_wait(self.memory, at, abi.STATE_RUNNING, _LOOK_US):
+                waited += _LOOK_US
                 tracee.keep_going()
             if waited > tracee.deadline_us:
                 raise KernelError(f"running {program.name}", errno.ETIMEDOUT, "the task makes no progress")

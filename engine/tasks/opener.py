@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from engine.errors import BadImage, Unsupported
-from engine.files import ghost, kinds, pipe
+from engine.errors import BadImage, EngineError, Unsupported
+from engine.files import ghost, kinds, pipe, regular
 from engine.images.files import Images
 from engine.images.schema import text
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.files.memfd import Memfds
+    from engine.files.validation import Validation
 
 
 _PROCFS = 2  # remap_type
@@ -23,7 +24,7 @@ _PROCFS = 2  # remap_type
 class Opener:
     """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
 
-    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_memfds", "_pipes", "_rwx_check")
+    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_memfds", "_pipes", "_rwx_check", "_validation")
 
     def __init__(
         self,
@@ -33,9 +34,11 @@ class Opener:
         memfds: Memfds | None = None,
         rwx_check: bool = True,
         dry: bool = False,
+        validation: Validation | None = None,
     ) -> None:
         self._images = images
         self._rwx_check = rwx_check
+        self._validation = validation
         self._ghosts = {r.orig_id: r.remap_id for r in remaps}
         for remap in remaps:
             if remap.remap_type == _PROCFS:
@@ -81,6 +84,12 @@ class Opener:
 
     def _open(self, kind: ModuleType, entry: Any, flags: int | None) -> int:
         fd: int = kind.open_again(entry, "files.img", flags, self._ghost(entry), self._rwx_check)
+        if kind is regular and self._validation:
+            try:
+                self._validation.compare(entry.reg, fd)
+            except EngineError:
+                os.close(fd)
+                raise
         return fd
 
     def _ghost(self, entry: Any) -> int:

@@ -239,7 +239,7 @@ def test_full_disk(criu: Criu, quiet, images: str, size: str, leave: list[str]) 
         (["restore", "-S"], "--restore-sibling needs --restore-detached"),
         (["restore", "--lazy-pages"], "--lazy-pages"),
         (["restore", "--config", "x"], "--config is not supported yet"),
-        (["dump", "-t", "1", "--file-validation", "size"], "--file-validation is not supported yet"),
+        (["dump", "-t", "1", "--file-validation", "size"], "--file-validation size: unknown; one of"),
         (["restore", "--timeout", "0"], "--timeout"),
         (["frobnicate"], "frobnicate"),
         ([], "no command"),

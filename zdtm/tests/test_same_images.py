@@ -81,6 +81,9 @@ DIFFERENT = {
     "TIMENS.boottime.tv_nsec": "the time of the dump",
     "CORE.tc.timers.virt.vsec": "what is left of a timer",
     "CORE.tc.timers.virt.vusec": "what is left of a timer",
+    "FILES.reg.checksum": "CRIU keeps only the size of a file without a build-id",
+    "FILES.reg.checksum_config": "CRIU keeps only the size of a file without a build-id",
+    "FILES.reg.checksum_parameter": "CRIU keeps only the size of a file without a build-id",
 }
 
 

@@ -86,6 +86,19 @@ struct zd_object {
 int zd_shmem_make(unsigned long size, unsigned long huge, int flags);
 long zd_object_runs(int fd, unsigned long size, unsigned long huge, struct zd_run *runs, unsigned max);
 long zd_object_copy(const struct zd_object *object, const struct zd_run *runs, unsigned count, int load);
+/* track.c */
+struct zd_cursor {
+	unsigned range;
+	unsigned pad;
+	unsigned long at;
+};
+int zd_pidfd_getfd(int pidfd, int fd);
+int zd_uffd_async(int uffd);
+long zd_scan_changed(int pagemap, int uffd, int protect, const struct zd_range *ranges, unsigned count,
+		     struct zd_run *runs, unsigned n, unsigned max, struct zd_cursor *cursor);
+
+/* checksum.c */
+int zd_crc32c(int fd, unsigned long limit, unsigned long period, int table, unsigned *crc);
 
 /* visit.c */
 struct zd_visit {
