@@ -12,7 +12,7 @@ from bisect import bisect_right
 
 from engine.kernel.frames import same_pages
 from engine.kernel.uapi import mman
-from engine.memory import vmas
+from engine.memory import guard, vmas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Part = tuple[int, int, int, int, int]
     Range = tuple[int, int]
 
-_SPECIAL = vmas.VDSO | vmas.VVAR | vmas.VSYSCALL
+_SPECIAL = vmas.VDSO | vmas.VVAR | vmas.VSYSCALL | guard.STATUS
 _VERSIONS = 8  # of one page, among siblings, that are looked at
 _NOT_INHERITED = 1 << mman.MADV_DONTFORK | 1 << mman.MADV_WIPEONFORK
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.files.table import FileTable, mapped_flags
+from engine.images.schema import set_text
+from engine.images.schema import text as text_of
 from engine.kernel import proc
 from engine.kernel.uapi import mman as mm
-from engine.memory import uprobes
+from engine.kernel.uapi import prctl as pr
+from engine.memory import guard, uprobes
 from engine.plan import abi
 from engine.plan.program import Program, Ref
 
@@ -24,6 +29,7 @@ FILE_SHARED = 1 << 7
 ANON_SHARED = 1 << 8
 ANON_PRIVATE = 1 << 9
 VVAR = 1 << 12
+AIORING = 1 << 13
 
 # VmFlags (proc_pid_smaps(5)) that a madvise(2) brings back; CRIU keeps them as bits 1 << advice of vma_entry.madv.
 _ADVICE = {
@@ -38,22 +44,22 @@ _ADVICE = {
 }
 # Flags that say what the mapping is, or that come by themselves.
 _KNOWN = {
-    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "sd", "dp"],
+    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "lf", "sd", "dp", "ht", "sl", "gu"],
     *_ADVICE,
     "de",
     "io",
     "pf",
 }
 _REFUSED = {
-    "ht": "huge pages (MAP_HUGETLB)",
     "um": "registered with userfaultfd",
     "uw": "write-protected through userfaultfd",
     "ui": "registered with userfaultfd",
     "sf": "mapped synchronously (DAX)",
-    "sl": "sealed (mseal)",
-    "gu": "guard regions",
     "ss": "a shadow stack",
 }
+_NAME = "[anon:"  # of PR_SET_VMA_ANON_NAME
+_AIO = "/[aio] (deleted)"
+_HUGE = "/anon_hugepage (deleted)"
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
 
@@ -75,7 +81,12 @@ def _blockers(v: proc.Vma) -> list[str]:
             out.append(f"mapping {v}: {what}")
         out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in v.flags if f in _REFUSED]
         unknown = [f for f in v.flags if f not in _KNOWN and f not in _REFUSED]
-        if unknown:
+        if unknown and unknown[0].startswith("pkey="):
+            # the kernel's own key for what may only be executed comes by itself
+            if v.prot != mm.PROT_EXEC:
+                key = unknown[0].removeprefix("pkey=")
+                out.append(f"mapping {v}: has protection key {key} (pkeys(7)): not supported yet")
+        elif unknown:
             out.append(f"mapping {v}: unknown VmFlags {' '.join(unknown)}")
     return out
 
@@ -85,9 +96,9 @@ _NAMED = (
     ("/dev/zero (deleted)", "shared anonymous memory"),
     ("/SYSV", "System V shared memory"),
     ("/memfd:", "memory of a memfd"),
-    ("/[aio]", "an AIO ring"),
+    ("anon_inode:[io_uring]", "memory of an io_uring"),
     ("anon_inode:", "memory of an anonymous inode"),
-    ("socket:", "a packet socket's ring"),
+    ("socket:", "a socket's memory (a packet ring, or TCP zero-copy)"),
 )
 
 
@@ -99,8 +110,8 @@ def _unsupported(v: proc.Vma) -> str:
             return f"{what} is not supported yet"
     if v.shared and not v.ino:
         return "shared anonymous memory is not supported yet"
-    if v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
-        return "memory of a device cannot be dumped"
+    if v.path == _HUGE and v.shared:
+        return "shared anonymous memory is not supported yet"
     return ""
 
 
@@ -113,6 +124,11 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
         if kind == VVAR and last is not None and last.status & VVAR and last.end == v.start:
             last.end = v.end  # one group, whatever its parts are called
             continue
+        if v.path == _AIO:
+            from engine.memory import aio  # few tasks have any
+
+            aio.dump(entry, v, pid)
+            continue
         last = entry.vmas.add(start=v.start, end=v.end, pgoff=0, shmid=0, prot=v.prot, fd=-1)
         last.flags = mm.MAP_PRIVATE | mm.MAP_ANONYMOUS
         last.status = REGULAR | ANON_PRIVATE | kind
@@ -122,7 +138,12 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.madv = 1 << mm.MADV_DONTDUMP
         if kind:
             continue
-        if v.ino:
+        if v.path == _HUGE:
+            from engine.memory import hugetlb
+
+            last.flags |= hugetlb.flags_of(v)
+            last.fdflags = os.O_RDWR
+        elif v.ino:
             last.pgoff = v.pgoff
             last.fdflags = mapped_flags(pid, v)
             last.shmid = files.mapped(pid, v)
@@ -136,6 +157,12 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.flags |= mm.MAP_NORESERVE
         if "lo" in v.flags:
             last.flags |= mm.MAP_LOCKED
+            if "lf" in v.flags:
+                last.lock_onfault = True
+        if "sl" in v.flags:
+            last.sealed = True
+        if v.path.startswith(_NAME):
+            set_text(last, "name", v.path[len(_NAME) : -1])
         if "dp" in v.flags:
             last.flags = last.flags & ~mm.MAP_PRIVATE | mm.MAP_DROPPABLE
         advice = sum(1 << a for f, a in _ADVICE.items() if f in v.flags and not ("dp" in v.flags and f in ("wf", "dd")))
@@ -161,13 +188,25 @@ def _kinds(vmas: list[proc.Vma], pid: int) -> list[int | None]:
 
 def has_pages(vma: Any) -> bool:
     """Can the mapping hold pages of the task's own, which are in the pages image?"""
-    return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
+    return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE | AIORING)) and not vma.status & (VVAR | VSYSCALL)
+
+
+def is_whole(vma: Any) -> bool:
+    """Are all of its pages stored, whatever they hold?"""
+    return bool(vma.status & (VDSO | AIORING))
+
+
+def header(vma: Any) -> int:
+    """Bytes at its start that are not loaded: an AIO ring's header is right when the kernel has made the ring."""
+    return 32 if vma.status & AIORING else 0
 
 
 def can_be_lazy(vma: Any) -> bool:
     """May a restore bring the mapping's pages later, when they are touched? Only marked: lazy restore is to come."""
     special = VDSO | VVAR | VSYSCALL
-    return bool(vma.status & ANON_PRIVATE) and not vma.status & special and not vma.flags & mm.MAP_LOCKED
+    return bool(vma.status & ANON_PRIVATE) and not (
+        vma.status & special or vma.flags & (mm.MAP_LOCKED | mm.MAP_HUGETLB)
+    )
 
 
 def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tuple[int, int] | None = None) -> int:
@@ -191,16 +230,20 @@ def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tu
     for bit in range(64):
         if vma.madv >> bit & 1:
             program.sys("madvise", start, size, bit)
+    if vma.HasField("name"):
+        name = program.arena.text(text_of(vma.name))
+        # a name changes nothing but what procfs tells: not every kernel keeps any
+        program.ask("prctl", pr.PR_SET_VMA, pr.PR_SET_VMA_ANON_NAME, start, size, name)
     return prot
 
 
-def plan_protect(program: Program, vma: Any, prot: int) -> None:
-    """After the pages: the final protection where it is another one now, and locking."""
-    size = vma.end - vma.start
+def plan_protect(program: Program, vma: Any, prot: int, guards: list[tuple[int, int]]) -> None:
+    """After the pages: the final protection where it is another one now, guards, locking."""
     if prot != vma.prot:
-        program.sys("mprotect", vma.start, size, vma.prot, note=lambda: text(vma))
+        program.sys("mprotect", vma.start, vma.end - vma.start, vma.prot, note=lambda: text(vma))
+    guard.plan(program, guards)
     if vma.flags & mm.MAP_LOCKED:
-        program.sys("mlock2", vma.start, size, 0)
+        guard.plan_lock(program, vma, guards, mm.MLOCK_ONFAULT if vma.lock_onfault else 0)
 
 
 def plan_vdso(arch: ModuleType, program: Program, vmas: Any, is_compat: bool = False) -> None:

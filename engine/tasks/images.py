@@ -6,6 +6,7 @@ from engine.errors import BadImage
 from engine.files import ghost, kinds
 from engine.images.files import Images
 from engine.images.schema import text
+from engine.memory import guard
 from engine.memory import vmas as vma_kind
 from engine.tasks import births, compat, timers
 
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.memory.aio import Ring
     from engine.memory.vdso import Proxy
     from engine.tasks.seccomp import Process
 
@@ -35,6 +37,7 @@ class TaskImages:
         "pages",
         "pages_id",
         "pid",
+        "rings",
         "seccomp",
         "tells_frames",
         "threads",
@@ -51,6 +54,7 @@ class TaskImages:
         self.pages = 0
         self.pages_id = 0
         self.tells_frames = False
+        self.rings: list[Ring] = []
         self.vdso: Proxy | None = None
         self.seccomp: Process | None = None
         self.ids: Any = None
@@ -101,12 +105,11 @@ class TaskImages:
         """What of it cannot be restored yet, one line each."""
         out = compat.image_blockers(self.live)
         out += timers.image_blockers(self.core, self.tree.threads, pids)
-        if self.mm.aios:
-            out.append("AIO rings are not supported yet")
         for v in self.mm.vmas:
             known = vma_kind.REGULAR | vma_kind.HEAP | vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED
-            known |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | 2
-            if v.status & ~known or v.flags & 0x40000:
+            known |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | vma_kind.AIORING | 2
+            known |= guard.STATUS
+            if v.status & ~known:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
         if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
