@@ -63,7 +63,7 @@ def dump(entry: Any, vma: proc.Vma, pid: int) -> None:
     try:
         ring = Ring(vma.start, vma.end - vma.start, memory.read(pid, vma.start, HEADER.size))
     except ValueError as e:
-        raise EngineError(f"pid {pid}: mapping {vma}: the task has damaged this AIO ring: {e}") from e
+        raise EngineError(f"pid {pid}: mapping {vma}: the task has damaged this AIO ring, or cut it up: {e}") from e
     added = entry.vmas.add(start=vma.start, end=vma.end, pgoff=0, shmid=0, prot=vma.prot, fd=-1)
     added.flags, added.status, added.fdflags = mm.MAP_SHARED, STATUS, os.O_RDWR
     entry.aios.add(id=vma.start, nr_req=ring.requests, ring_len=ring.size)
