@@ -66,8 +66,9 @@ def check_mapped(where: str, what: str) -> None:
     st = os.stat(where)
     if stat.S_ISREG(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev in _MAPPED_DEVICES):
         return
-    if stat.S_ISCHR(st.st_mode):
-        it = f"memory of the character device {os.major(st.st_rdev)}:{os.minor(st.st_rdev)}"
+    if stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
+        kind = "character" if stat.S_ISCHR(st.st_mode) else "block"
+        it = f"memory of the {kind} device {os.major(st.st_rdev)}:{os.minor(st.st_rdev)}"
     else:
         it = f"memory of a file of type {stat.S_IFMT(st.st_mode):o}"
     raise Unsupported([f"{what}: {it} cannot be dumped; unmap it first"])

@@ -57,6 +57,9 @@ _REFUSED = {
     "sf": "mapped synchronously (DAX)",
     "ss": "a shadow stack",
 }
+_MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
+_MANY = 1000  # mappings below which no machine's limit is near
+_OWN = 4  # mappings: the arena, cut in three by what is asked of it, and its code apart
 _NAME = "[anon:"  # of PR_SET_VMA_ANON_NAME
 _AIO = "/[aio] (deleted)"
 _HUGE = "/anon_hugepage (deleted)"
@@ -71,6 +74,16 @@ def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False) -> list[str]:
             v.known = [] if allow_uprobes and v.path == uprobes.AREA else _blockers(v)
         out += v.known
     return out
+
+
+def check_count(count: int) -> str:
+    """Why a task may have that many mappings, but no room for the engine's own (vm.max_map_count); "" if it has."""
+    if count < _MANY:
+        return ""
+    most = int(proc.read_text(_MAX_MAP_COUNT))
+    if count + _OWN <= most:
+        return ""
+    return f"it has {count} mappings, and the engine takes {_OWN} for a moment: echo {count + _OWN} > {_MAX_MAP_COUNT}"
 
 
 def _blockers(v: proc.Vma) -> list[str]:

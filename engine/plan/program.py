@@ -20,6 +20,7 @@ PAGE = 4096
 ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
 _ERRNO_MIN = -4095
+_WIDE_LOW, _WIDE_HIGH = 1 << 20, 0x7000_0000_0000  # where a fresh seed has nothing at all
 _LOW, _LOW_HIGH = 0x1000_0000, 0xFF00_0000  # behind where 32-bit programs are linked to, and below their stacks
 
 
@@ -324,7 +325,12 @@ def status(memory: Any, arena: Arena, program: Program) -> tuple[int, int, int]:
 
 def place(taken: list[tuple[int, int]], size: int, low: bool) -> int:
     """free_hole(), of which 32-bit tasks can make use too where it has to be `low`."""
-    return free_hole(taken, size, _LOW, _LOW_HIGH) if low else free_hole(taken, size)
+    if low:
+        return free_hole(taken, size, _LOW, _LOW_HIGH)
+    try:
+        return free_hole(taken, size)
+    except MemoryError:  # somebody has reserved all of it
+        return free_hole(taken, size, _WIDE_LOW, _WIDE_HIGH)
 
 
 def free_hole(taken: list[tuple[int, int]], size: int, low: int = 1 << 32, high: int = 0x5000_0000_0000) -> int:

@@ -111,6 +111,8 @@ class TaskImages:
             known |= guard.STATUS
             if v.status & ~known:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
+        if full := vma_kind.check_count(len(self.mm.vmas)):
+            out.append(full)
         if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
         return [f"pid {self.pid}: {line}" for line in out]

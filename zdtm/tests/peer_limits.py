@@ -23,6 +23,7 @@ BOTH = {
     "maps_sealed": "its images have no seals of mappings",
     "mlock_onfault": "its images do not say that a lock is one on fault",
     "mlockall": "its images do not say that what is mapped from now on is locked",
+    "mdwe": "its images do not say what PR_SET_MDWE refuses",
     "pipe_packets": "'The packetized mode for pipes is not supported yet'; restored, packets are merged",
     "poll": "lets poll return EINTR",
     "sched_deadline00": "its images have no runtime, deadline and period",
