@@ -15,6 +15,7 @@ from engine.errors import BadImage, EngineError
 from engine.images.validate import stored_pages
 from engine.kernel import memory, proc
 from engine.kernel.uapi import mman as mm
+from engine.memory.vmas import AIO, AIORING
 from engine.plan import abi
 from engine.plan.program import Program, Word
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from engine.images.files import Images
     from engine.tasks.images import TaskImages
 
-STATUS = 1 << 13  # vma_entry.status: all that CRIU says of such a mapping
-PATH = "/[aio] (deleted)"
 HEADER = struct.Struct("<8I")  # struct aio_ring: id, nr, head, tail, magic, compat and incompat features, header_length
 _MAGIC = 0xA10A10A1
 _EVENT = 32  # bytes of struct io_event (linux/aio_abi.h)
@@ -65,7 +64,7 @@ def dump(entry: Any, vma: proc.Vma, pid: int) -> None:
     except ValueError as e:
         raise EngineError(f"pid {pid}: mapping {vma}: the task has damaged this AIO ring, or cut it up: {e}") from e
     added = entry.vmas.add(start=vma.start, end=vma.end, pgoff=0, shmid=0, prot=vma.prot, fd=-1)
-    added.flags, added.status, added.fdflags = mm.MAP_SHARED, STATUS, os.O_RDWR
+    added.flags, added.status, added.fdflags = mm.MAP_SHARED, AIORING, os.O_RDWR
     entry.aios.add(id=vma.start, nr_req=ring.requests, ring_len=ring.size)
 
 
@@ -74,7 +73,7 @@ def settle(pid: int, vmas: list[proc.Vma]) -> None:
 
     How many are under way nobody is told; reads and writes of files are over soon, what waits in IOCB_CMD_POLL is lost.
     """
-    starts = [v.start for v in vmas if v.path == PATH]
+    starts = [v.start for v in vmas if v.path == AIO]
     last: list[bytes] = []
     same = 0
     for _ in range(_LOOKS if starts else 0):
@@ -91,7 +90,7 @@ def prepare(task: TaskImages, images: Images) -> list[Ring]:
     out = []
     name = images.name("PAGES", task.pages_id)
     least = 2 * 4 * (os.sysconf("SC_NPROCESSORS_CONF") or 1) + 2
-    rings = {v.start: v for v in task.mm.vmas if v.status & STATUS}
+    rings = {v.start: v for v in task.mm.vmas if v.status & AIORING}
     if {a.id for a in task.mm.aios} != rings.keys():
         raise BadImage(f"mm-{task.pid}.img", 0, "its AIO rings are not those among its mappings; dump again")
     for v in rings.values():

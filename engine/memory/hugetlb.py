@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PATH = "/anon_hugepage (deleted)"
 _POOL = "/sys/kernel/mm/hugepages/hugepages-{}kB"
 
 

@@ -61,7 +61,7 @@ _MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
 _MANY = 1000  # mappings below which no machine's limit is near
 _OWN = 4  # mappings: the arena, cut in three by what is asked of it, and its code apart
 _NAME = "[anon:"  # of PR_SET_VMA_ANON_NAME
-_AIO = "/[aio] (deleted)"
+AIO = "/[aio] (deleted)"
 _HUGE = "/anon_hugepage (deleted)"
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
@@ -137,7 +137,7 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
         if kind == VVAR and last is not None and last.status & VVAR and last.end == v.start:
             last.end = v.end  # one group, whatever its parts are called
             continue
-        if v.path == _AIO:
+        if v.path == AIO:
             from engine.memory import aio  # few tasks have any
 
             aio.dump(entry, v, pid)

@@ -307,6 +307,10 @@ def collect_memory(ctx: Context, task: Collected, interview: Interview, files: F
     stat = proc.Stat(task.view) if task.task.leader_gone else task.stat
     mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat, ctx.arch.is_compat(task.live[0].regs))
     sched.dump_coredump_filter(task.mm, task.view)
+    if any(v.path == vma_kind.AIO for v in task.vmas):
+        from engine.memory import aio  # few tasks have any
+
+        aio.settle(task.view, task.vmas)
     attributes.dump(task.mm, first, interview.asked[attributes])
     task.mm.exe_file_id = files.path(task.view, "exe")
     vma_kind.dump(task.mm, task.vmas, (task.mm.mm_start_brk, task.mm.mm_brk), task.view, files)
