@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
 # Devices that can be mapped again, because what was mapped has nothing to do with them any more: /dev/zero.
-_MAPPED_DEVICES = (os.makedev(_MEM_MAJOR, 5),)
+_MAPPED_DEVICES = ((_MEM_MAJOR, 5),)
 ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
 # by ELF class: an address, where the header has e_phoff, and e_phentsize, e_phnum; a program header p_offset, p_filesz
@@ -64,11 +64,12 @@ def check_path(where: str, name: str, what: str) -> None:
 def check_mapped(where: str, what: str) -> None:
     """Can the file that a link of map_files leads to be mapped again? Unsupported for devices and the like."""
     st = os.stat(where)
-    if stat.S_ISREG(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev in _MAPPED_DEVICES):
+    device = os.major(st.st_rdev), os.minor(st.st_rdev)
+    if stat.S_ISREG(st.st_mode) or (stat.S_ISCHR(st.st_mode) and device in _MAPPED_DEVICES):
         return
     if stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
         kind = "character" if stat.S_ISCHR(st.st_mode) else "block"
-        it = f"memory of the {kind} device {os.major(st.st_rdev)}:{os.minor(st.st_rdev)}"
+        it = f"memory of the {kind} device {device[0]}:{device[1]}"
     else:
         it = f"memory of a file of type {stat.S_IFMT(st.st_mode):o}"
     raise Unsupported([f"{what}: {it} cannot be dumped; unmap it first"])

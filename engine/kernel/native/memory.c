@@ -88,8 +88,8 @@ static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long sta
  * nor a file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in
  * the order of the ranges; runs that touch are one where the flags agree.
  *
- * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to `guards`, of which there is room for as
- * many; of a range with flags 4 they are all that is looked for. -ENOSPC when there is not room enough.
+ * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to `guards`, of which there is room for
+ * as many; of a range with flags 4 they are all that is looked for. -ENOSPC when there is not room enough.
  */
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
 		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats)
