@@ -7,6 +7,7 @@ from engine.images.validate import stored_pages
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman as mm
+from engine.memory.vmas import ANON_PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check(tasks: list[Any]) -> None:
     for task in {task.ids.vm_id: task for task in tasks}.values():
         for v in task.mm.vmas:
             page = page_of(v)
-            if page >= 0:
+            if page >= 0 and v.status & ANON_PRIVATE:
                 page = page or _default()
                 needed[page] = needed.get(page, 0) + _needed(task, v, page)
     for page, count in needed.items():
