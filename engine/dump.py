@@ -185,6 +185,10 @@ def _pages(ctx: Context, state: Dump) -> None:
             told = _pages_of(ctx, state.images, task, number, pages, frames if told else None)
     for task in owners if told else []:
         task.pagemap[0].tells_frames = True
+    if state.files.memfds:
+        contents = state.files.memfds.contents
+        contents.dump(state.images, len(owners) + 1)
+        state.stats.shpages_scanned, state.stats.shpages_written = contents.scanned, contents.written
     state.stats.pages_scanned = pages.scanned
     state.stats.pages_written = pages.written
     state.stats.memdump = clock.total()
@@ -268,6 +272,8 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
             images.write("FDINFO", (task.ids["files"],), task.fdinfo)
     images.write("FILES", (), state.files.entries)
     state.files.ghosts.write(images)
+    if state.files.memfds:
+        state.files.memfds.write(images)
     images.write("PSTREE", (), tree)
     images.write("SECCOMP", (), [filters])
     images.write("TIMENS", (0,), [_timens(ctx)])

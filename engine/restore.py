@@ -58,7 +58,7 @@ def show_plan(ctx: Context) -> str:
     with closing(ctx.images()) as images:
         validate_all(images)
         tree = read(ctx, images)
-        with Opener(images, tree.files, tree.remaps, dry=True) as opener:
+        with Opener(images, tree.files, tree.remaps, tree.memfds, dry=True) as opener:
             plan = Compiler(ctx, tree, opener, os.getpid()).compile()
     return "\n".join(program.listing() for program in plan.arena.programs)
 
@@ -111,7 +111,9 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
     """Steps three to five, for a tree on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = undo.enter_context(Opener(images, tree.files, tree.remaps, not options.skip_file_rwx_check))
+        opener = undo.enter_context(
+            Opener(images, tree.files, tree.remaps, tree.memfds, not options.skip_file_rwx_check)
+        )
         compiler = Compiler(ctx, tree, opener, os.getpid())
         plan = compiler.compile()
         image = plan.arena.image(plan.root, plan.arena.stack())
@@ -155,6 +157,7 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
             undo.callback(os.unlink, options.pidfile)
         stats.pages_restored = sum(task.pages for task in tree.tasks)
         stats.write(ctx)
+        opener.settle()
         opener.close()  # an end of a pipe that we hold as well is not closed when the tasks close theirs
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
         _let_go(world, options.leave_stopped)

@@ -31,11 +31,15 @@ class Clock:
 class DumpStats:
     """What stats-dump says."""
 
-    __slots__ = ("freezing", "frozen", "memdump", "memwrite", "pages_scanned", "pages_written")
+    __slots__ = (
+        *("freezing", "frozen", "memdump", "memwrite", "pages_scanned", "pages_written"),
+        *("shpages_scanned", "shpages_written"),
+    )
 
     def __init__(self) -> None:
         self.freezing = self.frozen = self.memdump = self.memwrite = 0
         self.pages_scanned = self.pages_written = 0
+        self.shpages_scanned = self.shpages_written = 0
 
     def write(self, ctx: Context) -> None:
         """Write stats-dump into the work directory, and print it with --display-stats."""
@@ -50,7 +54,8 @@ class DumpStats:
         d.pages_written = self.pages_written
         d.pages_lazy = 0
         d.page_pipes = d.page_pipe_bufs = 0
-        d.shpages_scanned = d.shpages_skipped_parent = d.shpages_written = 0
+        d.shpages_scanned, d.shpages_written = self.shpages_scanned, self.shpages_written
+        d.shpages_skipped_parent = 0
         with closing(Images.open(ctx.schema, ctx.options.work_dir)) as work:
             try:
                 work.write("STATS", ("dump",), [entry])

@@ -9,6 +9,11 @@ O_CLOEXEC = 0o2000000
 FD_CLOEXEC = 1
 
 
+def may_be_memfd(name: str) -> bool:
+    """Can a link of procfs lead to a memfd or to shared anonymous memory? engine/files/memfd.py knows."""
+    return name.endswith(" (deleted)") and name.startswith(("/memfd:", "/dev/zero ", "/anon_hugepage "))
+
+
 class Descriptor:
     """Where a descriptor points, and what fdinfo says of it."""
 

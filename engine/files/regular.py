@@ -8,7 +8,7 @@ import struct
 
 from engine.errors import BadImage, EngineError, Unsupported
 from engine.files import ghost, procfs
-from engine.files.fd import O_CLOEXEC, Descriptor
+from engine.files.fd import O_CLOEXEC, Descriptor, may_be_memfd
 from engine.images.schema import set_text, text
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ _LAYOUTS = {1: ("<I", 28, 42, 4, 16), 2: ("<Q", 32, 54, 8, 32)}
 def is_kind(d: Descriptor) -> bool:
     """A file with a name that leads to it; Unsupported for one that was deleted or replaced."""
     mode = d.stat.st_mode
-    if d.link.startswith(("/memfd:", "anon_inode:")):
+    if d.link.startswith("anon_inode:"):
         return False
     if not (
         stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISCHR(mode) and os.major(d.stat.st_rdev) == _MEM_MAJOR)
@@ -48,6 +48,11 @@ def check_path(where: str, name: str, what: str) -> None:
     if procfs.task_of(name):
         raise Unsupported([f"{what}: {name}: what procfs has of a task is only supported for open files yet"])
     there = os.stat(where)
+    if may_be_memfd(name):
+        from engine.files import memfd
+
+        if memfd.find(name, there) is not None:
+            return
     if ghost.is_ghost(name, there):
         ghost.check(name, there, what)
         return

@@ -11,7 +11,7 @@ import stat
 
 from engine.errors import Unsupported
 from engine.files import ghost, kinds, pipe, procfs, regular
-from engine.files.fd import O_CLOEXEC, Descriptor
+from engine.files.fd import O_CLOEXEC, Descriptor, may_be_memfd
 from engine.kernel import proc
 from engine.kernel.process import KCMP_FILE, kcmp
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from engine.files.memfd import Inodes
     from engine.images.files import Images
 
 
@@ -51,12 +52,13 @@ class Survey:
 class FileTable:
     """Entries of files.img under construction."""
 
-    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "message", "survey")
+    __slots__ = ("_mapped", "_open", "_paths", "entries", "ghosts", "memfds", "message", "survey")
 
     def __init__(self, message: Any) -> None:
         self.message = message  # the schema's accessor
         self.entries: list[Any] = []
         self.ghosts = ghost.Ghosts(message)
+        self.memfds: Inodes | None = None
         self.survey = Survey()
         self._paths: dict[tuple[str, int, int], int] = {}
         self._mapped: dict[tuple[str, str, int], int] = {}
@@ -82,9 +84,12 @@ class FileTable:
             low, high = (low, middle) if order == 1 else (middle + 1, high)
         entry = self._new()
         kind = kinds.kind_of(d)
-        kind.dump(entry, d)
+        if kind.TYPE == kinds.MEMFD:
+            self._memfds().dump(entry, d)
+        else:
+            kind.dump(entry, d)
         self.survey.add(kind, d)
-        if ghost.is_ghost(d.link, d.stat):
+        if kind is regular and ghost.is_ghost(d.link, d.stat):
             self.ghosts.add(entry.id, d.path, d.stat)
         same.insert(low, (d, entry.id))
         return entry.id, entry.type
@@ -97,6 +102,8 @@ class FileTable:
         if blockers := self.survey.blockers(pids):
             raise Unsupported(blockers)
         self.survey.pipes.write(images, self.message)
+        if self.memfds:
+            self.memfds.settle()
 
     def path(self, pid: int, link: str) -> int:
         """The id of a file that /proc/PID/`link` names: exe, cwd, root or a mapping of map_files."""
@@ -108,11 +115,26 @@ class FileTable:
         if known:
             return known
         entry = self._new()
-        regular.dump_path(entry, where, name)
-        if ghost.is_ghost(name, st):
-            self.ghosts.add(entry.id, where, st)
+        if may_be_memfd(name) and self._memfds().is_one(name, st):
+            self._memfds().dump_path(entry, where, name, st)
+        else:
+            regular.dump_path(entry, where, name)
+            if ghost.is_ghost(name, st):
+                self.ghosts.add(entry.id, where, st)
         self._paths[key] = entry.id
         return int(entry.id)
+
+    def _memfds(self) -> Inodes:
+        if self.memfds is None:
+            from engine.files.memfd import Inodes
+
+            self.memfds = Inodes(self.message)
+        return self.memfds
+
+    def mapped_memfd(self, ident: int) -> Any:
+        """The file_entry of what `mapped` has found if that is a memfd, else None."""
+        entry = self.entries[ident - 1]
+        return entry if entry.type == kinds.MEMFD else None
 
     def mapped(self, pid: int, vma: proc.Vma) -> int:
         """The id of a mapped file; how it is open for the mapping is in the vma_entry (mapped_flags)."""

@@ -50,7 +50,7 @@ def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]
     a flag `pkey=N` unless it is the default one.
     """
     text = read_text(f"/proc/{pid}/smaps")
-    chunks = text.split("VmFlags:")
+    chunks = text.split("\nVmFlags:")  # a path may say so too, but newlines in it are escaped
     out = []
     seen = {} if seen is None else seen
     head = chunks[0].partition("\n")[0]
@@ -77,7 +77,7 @@ def _field(body: str, name: str) -> int:
 def ranges(pid: int | str) -> list[tuple[int, int]]:
     """(start, end) of all mappings."""
     out = []
-    for line in read_text(f"/proc/{pid}/maps").splitlines():
+    for line in read_text(f"/proc/{pid}/maps").split("\n")[:-1]:
         start, _, end = line.partition(" ")[0].partition("-")
         out.append((int(start, 16), int(end, 16)))
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from engine.files.fd import may_be_memfd
 from engine.files.table import FileTable, mapped_flags
 from engine.images.schema import set_text
 from engine.images.schema import text as text_of
@@ -28,8 +29,10 @@ FILE_PRIVATE = 1 << 6
 FILE_SHARED = 1 << 7
 ANON_SHARED = 1 << 8
 ANON_PRIVATE = 1 << 9
+SYSVIPC = 1 << 10
 VVAR = 1 << 12
 AIORING = 1 << 13
+MEMFD = 1 << 14
 
 # VmFlags (proc_pid_smaps(5)) that a madvise(2) brings back; CRIU keeps them as bits 1 << advice of vma_entry.madv.
 _ADVICE = {
@@ -106,25 +109,27 @@ def _blockers(v: proc.Vma) -> list[str]:
 
 # How /proc/PID/maps names mappings that are neither anonymous nor of a file with a path.
 _NAMED = (
-    ("/dev/zero (deleted)", "shared anonymous memory"),
-    ("/SYSV", "System V shared memory"),
-    ("/memfd:", "memory of a memfd"),
     ("anon_inode:[io_uring]", "memory of an io_uring"),
     ("anon_inode:", "memory of an anonymous inode"),
     ("socket:", "a socket's memory (a packet ring, or TCP zero-copy)"),
 )
 
 
+def _is_object(v: proc.Vma) -> bool:
+    """Is it of an object of shared memory (engine/files/memfd.py)? Private huge pages are of one of their own."""
+    return may_be_memfd(v.path) and (v.shared or not v.path.startswith("/anon_hugepage"))
+
+
 def _unsupported(v: proc.Vma) -> str:
     if v.path.startswith("[uprobes"):
         return uprobes.refusal(v)
+    if v.path.startswith("/SYSV"):
+        return "System V shared memory: only together with its IPC namespace, which is not supported yet"
+    if _is_object(v):
+        return ""
     for name, what in _NAMED:
         if v.path.startswith(name):
             return f"{what} is not supported yet"
-    if v.shared and not v.ino:
-        return "shared anonymous memory is not supported yet"
-    if v.path == _HUGE and v.shared:
-        return "shared anonymous memory is not supported yet"
     return ""
 
 
@@ -151,7 +156,7 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.madv = 1 << mm.MADV_DONTDUMP
         if kind:
             continue
-        if v.path == _HUGE:
+        if v.path == _HUGE and not v.shared:
             from engine.memory import hugetlb
 
             last.flags |= hugetlb.flags_of(v)
@@ -162,6 +167,8 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.shmid = files.mapped(pid, v)
             last.flags = mm.MAP_SHARED if v.shared else mm.MAP_PRIVATE
             last.status = REGULAR | (FILE_SHARED if v.shared else FILE_PRIVATE)
+            if (memfd := files.mapped_memfd(last.shmid)) is not None and files.memfds:
+                files.memfds.map(last, v, memfd)
         elif brk[0] <= v.start and v.end <= (brk[1] + 4095 & ~4095) and brk[1] > brk[0]:
             last.status |= HEAP
         if "gd" in v.flags:

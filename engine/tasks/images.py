@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.files.memfd import Memfds
     from engine.memory.aio import Ring
     from engine.memory.vdso import Proxy
     from engine.tasks.seccomp import Process
@@ -107,9 +108,11 @@ class TaskImages:
         out += timers.image_blockers(self.core, self.tree.threads, pids)
         for v in self.mm.vmas:
             known = vma_kind.REGULAR | vma_kind.HEAP | vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED
-            known |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | vma_kind.AIORING | 2
-            known |= guard.STATUS
-            if v.status & ~known:
+            known |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | vma_kind.MEMFD | 2
+            known |= vma_kind.AIORING | guard.STATUS
+            if v.status & vma_kind.SYSVIPC:
+                out.append(f"mapping {vma_kind.text(v)}: System V shared memory is not supported yet")
+            elif v.status & ~known:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
         if full := vma_kind.check_count(len(self.mm.vmas)):
             out.append(full)
@@ -121,7 +124,7 @@ class TaskImages:
 class TreeImages:
     """All processes, parents first, and what they have in common."""
 
-    __slots__ = ("files", "inventory", "nodes", "remaps", "seccomp", "tasks")
+    __slots__ = ("files", "inventory", "memfds", "nodes", "remaps", "seccomp", "tasks")
 
     def __init__(self, images: Images) -> None:
         self.inventory = images.read_one("INVENTORY")
@@ -135,6 +138,12 @@ class TreeImages:
         self.remaps = images.read("REMAP_FPATH") if images.exists("REMAP_FPATH") else []
         self.seccomp = images.read_one("SECCOMP") if images.exists("SECCOMP") else None
         self.nodes = self._nodes()
+        self.memfds: Memfds | None = None
+        mapped = (v.status & vma_kind.ANON_SHARED for task in self.live() for v in task.mm.vmas)
+        if any(entry.type == kinds.MEMFD for entry in self.files.values()) or any(mapped):
+            from engine.files.memfd import Memfds
+
+            self.memfds = Memfds(images, self.files, self.live())
 
     @property
     def root(self) -> TaskImages:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any
 
+    from engine.files.memfd import Memfds
+
 
 _PROCFS = 2  # remap_type
 
@@ -21,10 +23,16 @@ _PROCFS = 2  # remap_type
 class Opener:
     """Open files by their id in files.img. It runs in the engine's own process and namespaces."""
 
-    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_pipes", "_rwx_check")
+    __slots__ = ("_dry", "_fds", "_files", "_ghosts", "_images", "_memfds", "_pipes", "_rwx_check")
 
     def __init__(
-        self, images: Images, files: dict[int, Any], remaps: list[Any], rwx_check: bool = True, dry: bool = False
+        self,
+        images: Images,
+        files: dict[int, Any],
+        remaps: list[Any],
+        memfds: Memfds | None = None,
+        rwx_check: bool = True,
+        dry: bool = False,
     ) -> None:
         self._images = images
         self._rwx_check = rwx_check
@@ -35,6 +43,7 @@ class Opener:
                     [f"file {remap.orig_id:#x} of files.img: is of a task that had ended: not supported yet"]
                 )
         self._pipes = pipe.Pipes(images, files)
+        self._memfds = memfds
         self._files = files
         self._dry = dry
         self._fds: dict[object, int] = {}
@@ -58,6 +67,8 @@ class Opener:
                 self._fds[key] = -1
             elif kind is pipe:
                 self._fds.update(((made, flags), fd) for made, fd in self._pipes.make(entry.pipe.pipe_id).items())
+            elif self._memfds and entry.type == kinds.MEMFD:
+                self._fds[key] = self._memfds.open(entry, flags)
             else:
                 self._fds[key] = self._open(kind, entry, flags)
         return self._fds[key]
@@ -92,10 +103,19 @@ class Opener:
     def name(self, ident: int) -> str:
         """The path of a file, for descriptions."""
         entry = self._files.get(ident)
+        if entry is not None and entry.type == kinds.MEMFD and self._memfds:
+            return self._memfds.name(entry)
         return text(entry.reg.name) if entry is not None and entry.HasField("reg") else f"file {ident:#x}"
+
+    def settle(self) -> None:
+        """The tasks have taken and mapped what is theirs: what had to wait for that."""
+        if self._memfds:
+            self._memfds.seal()
 
     def close(self) -> None:
         """Close everything; the tasks have theirs."""
+        if self._memfds:
+            self._memfds.close()
         for fd in self._fds.values():
             if fd >= 0:
                 os.close(fd)

@@ -25,6 +25,7 @@ BOTH = {
     "mlockall": "its images do not say that what is mapped from now on is locked",
     "mdwe": "its images do not say what PR_SET_MDWE refuses",
     "memory_merge": "its images do not say that all of a process may be merged",
+    "memfd_odd": "calls it like shared anonymous memory; 'Can't restore file position' of what is open with O_PATH",
     "pipe_packets": "'The packetized mode for pipes is not supported yet'; restored, packets are merged",
     "poll": "lets poll return EINTR",
     "sched_deadline00": "its images have no runtime, deadline and period",
@@ -49,6 +50,7 @@ BOTH = {
 
 DUMP = {
     "futex_robust_file": "kills tasks that have their robust list: the kernel marks the word in the file",
+    "memfd02-hugetlb": "stores huge pages that nobody has touched",
     "pthread02": "'Zombies with threads are not supported'",
     "regs_alignment": "its parasite runs with the task's flags and dies of SIGBUS",
     "sigwait_whole": "lets sigwaitinfo return EINTR",
@@ -71,6 +73,8 @@ RESTORE = {
     "personality00": "restores no personality",
     "cwd02": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "file_cloexec": "a directory's descriptor comes back without O_DIRECTORY in its flags",
+    "memfd_exe": "'No entry for reg-file-ID' of a program that is in a memfd",
+    "memfd_sealed_maps": "'Cannot apply seals on memfd: Device or resource busy'",
     "pgrp_orphaned": "a helper starts the task, and leaves it to whoever reaps outside of the tree",
     "pipe00": "O_LARGEFILE wanders from one end of a pipe to another",
     "proc_self": "opens a thread's file in /proc before the thread is there",

@@ -110,18 +110,19 @@ def test_preflight_names_every_blocker_at_once(criu: Criu, c_program, start, ima
     #include <pthread.h>
     #include <stdio.h>
     #include <sys/eventfd.h>
-    #include <sys/mman.h>
+    #include <sys/shm.h>
     #include <sys/socket.h>
     #include <unistd.h>
     static void *sleeper(void *arg) { pause(); return arg; }
     int main(void)
     {
         pthread_t t;
-        int p[2];
+        int p[2], id = shmget(IPC_PRIVATE, 8192, 0600);
         eventfd(0, 0);
         socket(AF_UNIX, SOCK_STREAM, 0);
         pipe(p);
-        mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shmat(id, NULL, 0);
+        shmctl(id, IPC_RMID, NULL);
         if (!fork())
             pause();
         pthread_create(&t, NULL, sleeper, NULL);
@@ -137,7 +138,7 @@ def test_preflight_names_every_blocker_at_once(criu: Criu, c_program, start, ima
         assert done.returncode == 1
         kid = proc.children(process.pid)[0]
         for pid in (process.pid, kid):
-            for what in ("eventfd", "socket", "shared anonymous memory", "fd 3 "):
+            for what in ("eventfd", "socket", "System V shared memory", "fd 3 "):
                 assert f"pid {pid}: " in done.stderr, pid
                 assert what in done.stderr, what
         lines = done.stderr.splitlines()

@@ -75,6 +75,18 @@ long zd_frames_split(struct zd_frames *f, int pagemap, unsigned owner, const str
 long zd_same_pages(const struct zd_part *a, unsigned na, const struct zd_part *b, unsigned nb,
 		   struct zd_run *out, unsigned max);
 
+/* shmem.c */
+struct zd_object {
+	int fd;
+	int image;
+	unsigned long size;
+	unsigned long huge;
+	unsigned long offset;
+};
+int zd_shmem_make(unsigned long size, unsigned long huge, int flags);
+long zd_object_runs(int fd, unsigned long size, unsigned long huge, struct zd_run *runs, unsigned max);
+long zd_object_copy(const struct zd_object *object, const struct zd_run *runs, unsigned count, int load);
+
 /* visit.c */
 struct zd_visit {
 	int tid;

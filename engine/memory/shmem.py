@@ -1,0 +1,108 @@
+"""Contents of shared memory: pagemap-shmem-SHMID.img and its pages image, once for each object, whoever maps it.
+
+What an object is (shared anonymous memory, a memfd) is told by engine/files/memfd.py. The object is asked for its
+pages, not the page tables of those who map it, and it is filled by the opener before anybody maps it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from engine.errors import BadImage, KernelError, Unsupported
+from engine.images.validate import is_present, pages_in
+from engine.kernel import shmem
+from engine.kernel.shmem import PAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from engine.images.files import Images
+    from engine.kernel.memory import Runs
+
+PE_PARENT, PE_PRESENT = 1, 4
+
+
+class Contents:
+    """The objects of a dump. `scanned` and `written` are in pages."""
+
+    __slots__ = ("_found", "_objects", "message", "scanned", "written")
+
+    def __init__(self, message: Any) -> None:
+        self.message = message  # the schema's accessor
+        self.scanned = self.written = 0
+        self._objects: list[tuple[int, str, int, int]] = []
+        self._found: list[tuple[int, Any, Runs]] = []
+
+    def add(self, shmid: int, where: str, size: int, huge: int) -> None:
+        """One more object of `size` bytes, to which the link `where` leads while the tree is frozen.
+
+        `huge` is the size of its pages where it is of hugetlbfs, else 0.
+        """
+        self._objects.append((shmid, where, size, huge))
+
+    def dump(self, images: Images, number: int) -> int:
+        """Copy them, while the tree is frozen; the pages images have numbers from `number` on. Returns the next."""
+        for shmid, where, size, huge in self._objects:
+            if size:
+                self._dump(images, number, shmid, where, size, huge)
+                number += 1
+        return number
+
+    def _dump(self, images: Images, number: int, shmid: int, where: str, size: int, huge: int) -> None:
+        try:
+            fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as e:
+            raise KernelError(f"open({where})", e.errno or 0, f"shared memory {shmid}") from e
+        out = images.create_raw("PAGES", number)
+        try:
+            runs = shmem.runs(fd, size, huge)
+            name = images.name("PAGES", number)
+            shmem.dump(fd, size, huge, out, runs, f"shared memory {shmid} into {images.path}/{name}")
+        finally:
+            os.close(fd)
+            os.close(out)
+        self.written += sum(count for _, count, _ in runs)
+        self.scanned += -(-size // PAGE)
+        self._found.append((shmid, self.message("pagemap_head")(pages_id=number), runs))
+
+    def write(self, images: Images) -> None:
+        """Write the pagemaps. The tree need not be frozen for this."""
+        new = self.message("pagemap_entry")
+        for shmid, head, runs in self._found:
+            entries = [
+                new(vaddr=start, compat_nr_pages=0, flags=PE_PRESENT, nr_pages=count) for start, count, _ in runs
+            ]
+            images.write_pagemap("SHMEM_PAGEMAP", shmid, head, entries)
+
+
+def check(images: Images, shmid: int, size: int) -> None:
+    """BadImage where the pagemap of an object of `size` bytes is missing or wrong, before anything is made of it."""
+    name = images.name("SHMEM_PAGEMAP", shmid)
+    if not size:
+        return
+    _, entries = images.read_pagemap("SHMEM_PAGEMAP", shmid)
+    end = 0
+    for entry in entries:
+        if entry.vaddr % PAGE or entry.vaddr < end:
+            raise BadImage(name, 0, f"pages from {entry.vaddr:#x} on are not in ascending order; dump again")
+        end = entry.vaddr + pages_in(entry) * PAGE
+        if end > -(-size // PAGE) * PAGE:
+            raise BadImage(name, 0, f"pages up to {end:#x}, but the object has {size} bytes; dump again")
+        if entry.in_parent or entry.flags & PE_PARENT:
+            raise Unsupported([f"{name}: pages in a parent image (incremental dumps) are not supported yet"])
+
+
+def load(images: Images, shmid: int, fd: int, size: int, huge: int) -> None:
+    """Fill the object `fd` of `size` bytes; what no image has stays a hole."""
+    if not size:
+        return
+    head, entries = images.read_pagemap("SHMEM_PAGEMAP", shmid)
+    parts = [(int(e.vaddr), pages_in(e)) for e in entries if is_present(e)]
+    if not parts:
+        return
+    source = images.open_raw("PAGES", head.pages_id)
+    try:
+        shmem.load(fd, size, huge, source, 0, parts, f"shared memory {shmid} from pages-{head.pages_id}.img")
+    finally:
+        os.close(source)
