@@ -15,7 +15,7 @@ from engine.images.files import Images
 from engine.kernel import memory, proc, process
 from engine.kernel.frames import Frames, owner_of
 from engine.kernel.uapi import ptrace as pt
-from engine.memory import uprobes, vdso
+from engine.memory import guard, uprobes, vdso
 from engine.memory import vmas as vma_kind
 from engine.plan.program import Arena, place
 from engine.preflight import preflight
@@ -202,7 +202,7 @@ def _pages_of(
     """One address space. Says whether its pagemap tells which `frames` it has in common with others before it."""
     pid = task.view
     ranges = [
-        (v.start, v.end, memory.WHOLE if v.status & vma_kind.VDSO else memory.LAZY * vma_kind.can_be_lazy(v))
+        (v.start, v.end, memory.WHOLE if vma_kind.is_whole(v) else memory.LAZY * vma_kind.can_be_lazy(v))
         for v in task.mm.vmas
         if vma_kind.has_pages(v)
     ]
@@ -212,7 +212,9 @@ def _pages_of(
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     out = images.create_raw("PAGES", number)
     try:
-        runs = memory.scan_pages(pagemap, ranges, pages)
+        shared = [(v.start, v.end, memory.GUARDS) for v in task.mm.vmas if v.status & vma_kind.FILE_SHARED]
+        runs, guards = memory.scan_pages(pagemap, ranges + shared, pages)
+        guard.dump(task.mm, guards)
         told = frames.split(pagemap, task.pid, runs) if frames else None
         memory.dump_pages(pid, mem, pagemap, out, f"{images.path}/{images.name('PAGES', number)}", runs, pages)
     finally:

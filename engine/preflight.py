@@ -96,6 +96,8 @@ def _task(
             out.append(f"{name} namespace {ident} is not the engine's: namespaces are not supported yet")
     task.vmas = proc.smaps(view, seen)
     out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
+    if full := vma_kind.check_count(len(task.vmas)):
+        out.append(full)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
     probes.add(status)  # threads that differ in that are noticed when they are frozen
     if shares_mounts:

@@ -20,6 +20,7 @@ from engine.images.validate import validate_all
 from engine.kernel import proc, process
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import ptrace as pt
+from engine.kernel.uapi.mman import MAP_HUGETLB
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
 from engine.memory import uprobes, vdso
 from engine.plan import abi
@@ -75,12 +76,20 @@ def read(ctx: Context, images: Images) -> TreeImages:
     for task in tree.live():
         cores = {task.pid: task.core, **dict(task.threads)}
         task.vdso = vdso.prepare(task, images, cores, kernels)
+        if task.mm.aios:
+            from engine.memory import aio  # few tasks have any
+
+            task.rings = aio.prepare(task, images)
         names = [f"core-{tid}.img" for tid in cores]
         task.seccomp = seccomp.Process(entry, task.core.tc, [c.thread_core for c in cores.values()], names)
         if task.seccomp.apart():
             ctx.log.warn(
                 f"pid {task.pid}: some of its threads share seccomp filters that not all have: these are copied"
             )
+    if any(v.flags & MAP_HUGETLB for task in tree.live() for v in task.mm.vmas):
+        from engine.memory import hugetlb
+
+        hugetlb.check(tree.live())
     return tree
 
 

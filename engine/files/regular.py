@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TYPE = 1  # fd_types.REG
 _MEM_MAJOR = 1  # /dev/null, zero, full, random, urandom
+# Devices that can be mapped again, because what was mapped has nothing to do with them any more: /dev/zero.
+_MAPPED_DEVICES = ((_MEM_MAJOR, 5),)
 ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 
 
@@ -58,6 +60,20 @@ def check_path(where: str, name: str, what: str) -> None:
         raise Unsupported(
             [f"{what}: {name}: deleted or replaced files are not supported yet; its name must lead to it"]
         )
+
+
+def check_mapped(where: str, what: str) -> None:
+    """Can the file that a link of map_files leads to be mapped again? Unsupported for devices and the like."""
+    st = os.stat(where)
+    device = os.major(st.st_rdev), os.minor(st.st_rdev)
+    if stat.S_ISREG(st.st_mode) or (stat.S_ISCHR(st.st_mode) and device in _MAPPED_DEVICES):
+        return
+    if stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
+        kind = "character" if stat.S_ISCHR(st.st_mode) else "block"
+        it = f"memory of the {kind} device {device[0]}:{device[1]}"
+    else:
+        it = f"memory of a file of type {stat.S_IFMT(st.st_mode):o}"
+    raise Unsupported([f"{what}: {it} cannot be dumped; unmap it first"])
 
 
 def dump(entry: Any, d: Descriptor) -> None:

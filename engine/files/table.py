@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from engine.images.files import Images
 
 
+# Mappings that procfs shows with an inode, but that are of no file: AIO rings, anonymous huge pages.
+_NOT_FILES = ("/[aio] (deleted)", "/anon_hugepage (deleted)")
+
+
 class Survey:
     """What can be said only when the descriptors of all tasks are known."""
 
@@ -143,6 +147,7 @@ class FileTable:
         key = (vma.path, vma.dev, vma.ino)
         known = self._mapped.get(key)
         if not known:
+            regular.check_mapped(f"/proc/{pid}/{_map_link(vma)}", f"mapping {vma}")
             known = self._mapped[key] = self.path(pid, _map_link(vma))
         if vma.shared and mapped_flags(pid, vma) == os.O_RDWR:
             self.validation.writes(os.stat(f"/proc/{pid}/{_map_link(vma)}"))
@@ -160,14 +165,20 @@ def _map_link(vma: proc.Vma) -> str:
 
 
 def mapped_blockers(pid: int, vmas: list[proc.Vma]) -> list[str]:
-    """What among a task's mappings is of a deleted file that cannot be dumped, one line each."""
+    """What among a task's mappings is of a file that cannot be dumped, one line each: deleted, or not regular."""
     out = []
     seen = set()
     for vma in vmas:
-        if vma.ino and vma.path.endswith(ghost.DELETED) and (vma.path, vma.ino) not in seen:
-            seen.add((vma.path, vma.ino))
+        # what is wrong with the mapping itself has been said
+        if vma.ino and not vma.known and vma.path.startswith("/") and (vma.path, vma.dev, vma.ino) not in seen:
+            seen.add((vma.path, vma.dev, vma.ino))
+            if vma.path in _NOT_FILES:
+                continue
+            where, what = f"/proc/{pid}/{_map_link(vma)}", f"mapping {vma}"
             try:
-                regular.check_path(f"/proc/{pid}/{_map_link(vma)}", vma.path, f"mapping {vma}")
+                regular.check_mapped(where, what)
+                if vma.path.endswith(ghost.DELETED):
+                    regular.check_path(where, vma.path, what)
             except Unsupported as e:
                 out += e.blockers
     return out

@@ -15,6 +15,7 @@ PAGE = 4096
 WHOLE = 1  # flag of a range: take every page, changed or not
 LAZY = 2  # flag of a range, handed on to its runs
 SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too
+GUARDS = 4  # flag of a range: only its guard pages are looked for
 
 
 class PageStats:
@@ -79,8 +80,8 @@ def write(pid: int, addr: int, data: bytes) -> None:
         raise KernelError(f"process_vm_writev({pid}, {addr:#x}, {len(data)})", 14, f"only {n} bytes are mapped")
 
 
-def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStats) -> Runs:
-    """The runs of pages in (start, end, flags) ranges that hold data of the task's own (PAGEMAP_SCAN).
+def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStats) -> tuple[Runs, Runs]:
+    """The runs of pages in (start, end, flags) ranges that hold data of the task's own, and of guards (PAGEMAP_SCAN).
 
     `pagemap` is a descriptor of /proc/PID/pagemap. See native/memory.c for what counts.
     """
@@ -90,13 +91,15 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     limit = 4096
     before = stats.raw.scanned
     while True:
-        runs = ffi.new("struct zd_run[]", limit)
+        runs, guards = ffi.new("struct zd_run[]", limit), ffi.new("struct zd_run[]", limit)
+        nguards = ffi.new("unsigned *")
         stats.raw.scanned = before
-        n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, stats.raw)
+        n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, guards, nguards, stats.raw)
         if n == -28:
             limit *= 4
             continue
-        return Runs(runs, check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer"))
+        count = check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer")
+        return Runs(runs, count), Runs(guards, int(nguards[0]))
 
 
 def dump_pages(pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:

@@ -8,9 +8,9 @@ PROT = {"r": 1, "w": 2, "x": 4}
 class Vma:
     """One mapping of /proc/PID/smaps. `known` is for who looks at it: relatives have the same ones."""
 
-    __slots__ = ("dev", "end", "flags", "ino", "known", "path", "pgoff", "prot", "shared", "start")
+    __slots__ = ("dev", "end", "flags", "ino", "known", "page", "path", "pgoff", "prot", "shared", "start")
 
-    def __init__(self, head: str, flags: str) -> None:
+    def __init__(self, head: str, flags: str, page: int = 4096) -> None:
         fields = head.split(None, 5)
         start, _, end = fields[0].partition("-")
         perms = fields[1]
@@ -23,6 +23,7 @@ class Vma:
         self.ino = int(fields[4])
         self.path = fields[5] if len(fields) > 5 else ""
         self.flags = flags.split()
+        self.page = page  # bytes: more than the usual only for MAP_HUGETLB
         self.known: list[str] | None = None
 
     def __str__(self) -> str:
@@ -45,21 +46,32 @@ def read_text(path: str) -> str:
 def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]:
     """All mappings of a task, with their VmFlags, in address order.
 
-    With `seen`, a mapping that was met before, in a relative say, is the same object.
+    With `seen`, a mapping that was met before, in a relative say, is the same object. A protection key (pkeys(7)) is
+    a flag `pkey=N` unless it is the default one.
     """
     text = read_text(f"/proc/{pid}/smaps")
     chunks = text.split("\nVmFlags:")  # a path may say so too, but newlines in it are escaped
     out = []
     seen = {} if seen is None else seen
     head = chunks[0].partition("\n")[0]
-    for chunk in chunks[1:]:
+    has_keys = "\nProtectionKey:" in text
+    for i, chunk in enumerate(chunks[1:]):
         flags, _, rest = chunk.partition("\n")
+        if has_keys and (key := _field(chunks[i], "ProtectionKey")):
+            flags += f" pkey={key}"
         vma = seen.get((head, flags))
         if vma is None:
-            vma = seen[head, flags] = Vma(head, flags)
+            page = _field(chunks[i], "KernelPageSize") << 10 if " ht" in flags else 4096
+            vma = seen[head, flags] = Vma(head, flags, page)
         out.append(vma)
         head = rest.partition("\n")[0]
     return out
+
+
+def _field(body: str, name: str) -> int:
+    """A number among the lines of one mapping; 0 where there is none of the name."""
+    at = body.rfind(f"\n{name}:")
+    return int(body[at:].split(None, 2)[1]) if at >= 0 else 0
 
 
 def ranges(pid: int | str) -> list[tuple[int, int]]:

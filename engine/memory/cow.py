@@ -12,7 +12,7 @@ from bisect import bisect_right
 
 from engine.kernel.frames import same_pages
 from engine.kernel.uapi import mman
-from engine.memory import vmas
+from engine.memory import guard, vmas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Part = tuple[int, int, int, int, int]
     Range = tuple[int, int]
 
-_SPECIAL = vmas.VDSO | vmas.VVAR | vmas.VSYSCALL
+_SPECIAL = vmas.VDSO | vmas.VVAR | vmas.VSYSCALL | guard.STATUS
 _VERSIONS = 8  # of one page, among siblings, that are looked at
 _NOT_INHERITED = 1 << mman.MADV_DONTFORK | 1 << mman.MADV_WIPEONFORK
 
@@ -180,7 +180,13 @@ def _below(space: Space) -> Iterator[Space]:
 def _alike(v: Any, u: Any) -> bool:
     """Can one of the mappings be the other, inherited?"""
     private = vmas.ANON_PRIVATE | vmas.FILE_PRIVATE
-    if not v.status & u.status & private or v.flags != u.flags or v.madv != u.madv or v.madv & _NOT_INHERITED:
+    if (
+        not v.status & u.status & private
+        or v.flags != u.flags
+        or v.madv != u.madv
+        or v.madv & _NOT_INHERITED
+        or v.name != u.name
+    ):
         return False
     if v.flags & mman.MAP_HUGETLB or v.status & vmas.HEAP != u.status & vmas.HEAP:
         return False

@@ -9,10 +9,10 @@ from engine.errors import BadImage
 from engine.images.validate import stored_pages
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman
-from engine.memory import cow, load, mm, vdso, vmas
+from engine.memory import cow, guard, load, mm, vdso, vmas
 from engine.memory.cow import Space
 from engine.plan import abi
-from engine.plan.program import Program, Ref
+from engine.plan.program import ARENA_ROOM, Program, Ref, free_hole
 from engine.tasks.images import TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
@@ -63,6 +63,8 @@ class Spaces:
         space = self._spaces[pid]
         _unmap(program, space)
         self._plan_mm(program, space, pidfd)
+        if space.task.rings:
+            self._make_rings(program, space, pidfd)
         self._map(program, space, pidfd)
         self._load(program, space.before, pidfd)
         if space.creator is None or not _same_vdso(space):
@@ -74,13 +76,14 @@ class Spaces:
         self._load(program, space.after, pidfd)
         for start, end in space.dropped_after:
             program.sys("madvise", start, end - start, mman.MADV_DONTNEED, note="it had given this back")
+        guards = guard.by_mapping(space.task.mm, f"mm-{pid}.img")
         for v in space.vmas:
             low, high = space.extents[v.start]
             if v.start not in space.kept or space.kids:
                 for start, end in ((low, v.start), (v.end, high)):
                     if start < end:
                         program.sys("munmap", start, end - start, note="only for its children")
-            vmas.plan_protect(program, v, space.prot[v.start])
+            vmas.plan_protect(program, v, space.prot[v.start], guards.get(v.start, []))
 
     def _plan_mm(self, program: Program, space: Space, pidfd: Ref) -> None:
         """With the executable, unless that is inherited: the kernel takes none while the one of now is mapped."""
@@ -93,12 +96,24 @@ class Spaces:
         mm.plan(program, space.task.mm, _FD)
         program.sys("close", _FD)
 
+    def _make_rings(self, program: Program, space: Space, pidfd: Ref) -> None:
+        from engine.memory import aio  # few tasks have any
+
+        taken = [(program.arena.base, program.arena.base + ARENA_ROOM), *_mapped(space)]
+        scratch = free_hole(taken, max(ring.size for ring in space.task.rings))
+        ident = space.task.mm.exe_file_id
+        program.sys("pidfd_getfd", pidfd, self._opener.file(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note="a file")
+        aio.plan(program, space.task.rings, _FD, scratch)
+        program.sys("close", _FD)
+
     def _map(self, program: Program, space: Space, pidfd: Ref) -> None:
         filled = _filled(space)
         by_file: dict[tuple[int, int], list[Any]] = {}
         for v in space.vmas:
             if v.start in space.kept:
                 _keep(program, space, v, v.start in filled)
+            elif v.status & vmas.AIORING:
+                space.prot[v.start] = mman.PROT_READ | mman.PROT_WRITE
             elif v.status & (vmas.FILE_PRIVATE | vmas.FILE_SHARED):
                 by_file.setdefault((v.shmid, v.fdflags), []).append(v)
             else:
@@ -206,7 +221,8 @@ def _parts(task: TaskImages) -> list[Part]:
             i = bisect_right(starts, at) - 1
             if i >= 0 and by_page[i].end > at:
                 part = min(end, by_page[i].end) - at
-                out.append((at, part, offset, task.pages_id, owner))
+                skip = vmas.header(by_page[i]) if at == by_page[i].start else 0
+                out.append((at + skip, part - skip, offset + skip, task.pages_id, owner))
             else:
                 area = next((v for v in vdso_areas if v.start <= at < v.end), None)
                 if area is None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.files.fd import may_be_memfd
 from engine.files.table import FileTable, mapped_flags
+from engine.images.schema import set_text
+from engine.images.schema import text as text_of
 from engine.kernel import proc
 from engine.kernel.uapi import mman as mm
-from engine.memory import uprobes
+from engine.kernel.uapi import prctl as pr
+from engine.memory import guard, uprobes
 from engine.plan import abi
 from engine.plan.program import Program, Ref
 
@@ -26,6 +31,7 @@ ANON_SHARED = 1 << 8
 ANON_PRIVATE = 1 << 9
 SYSVIPC = 1 << 10
 VVAR = 1 << 12
+AIORING = 1 << 13
 MEMFD = 1 << 14
 
 # VmFlags (proc_pid_smaps(5)) that a madvise(2) brings back; CRIU keeps them as bits 1 << advice of vma_entry.madv.
@@ -41,22 +47,25 @@ _ADVICE = {
 }
 # Flags that say what the mapping is, or that come by themselves.
 _KNOWN = {
-    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "sd", "dp"],
+    *["rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "ar", "nr", "lo", "lf", "sd", "dp", "ht", "sl", "gu"],
     *_ADVICE,
     "de",
     "io",
     "pf",
 }
 _REFUSED = {
-    "ht": "huge pages (MAP_HUGETLB)",
     "um": "registered with userfaultfd",
     "uw": "write-protected through userfaultfd",
     "ui": "registered with userfaultfd",
     "sf": "mapped synchronously (DAX)",
-    "sl": "sealed (mseal)",
-    "gu": "guard regions",
     "ss": "a shadow stack",
 }
+_MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
+_MANY = 1000  # mappings below which no machine's limit is near
+_OWN = 4  # mappings: the arena, cut in three by what is asked of it, and its code apart
+_NAME = "[anon:"  # of PR_SET_VMA_ANON_NAME
+AIO = "/[aio] (deleted)"
+_HUGE = "/anon_hugepage (deleted)"
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
 
@@ -70,25 +79,39 @@ def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False) -> list[str]:
     return out
 
 
+def check_count(count: int) -> str:
+    """Why a task may have that many mappings, but no room for the engine's own (vm.max_map_count); "" if it has."""
+    if count < _MANY:
+        return ""
+    most = int(proc.read_text(_MAX_MAP_COUNT))
+    if count + _OWN <= most:
+        return ""
+    return f"it has {count} mappings, and the engine takes {_OWN} for a moment: echo {count + _OWN} > {_MAX_MAP_COUNT}"
+
+
 def _blockers(v: proc.Vma) -> list[str]:
     out = []
     if v.path not in _SPECIAL:
         what = _unsupported(v)
         if what:
             out.append(f"mapping {v}: {what}")
-        refused = [f for f in v.flags if f in _REFUSED and not (f == "ht" and _is_object(v))]
-        out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in refused]
+        out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in v.flags if f in _REFUSED]
         unknown = [f for f in v.flags if f not in _KNOWN and f not in _REFUSED]
-        if unknown:
+        if unknown and unknown[0].startswith("pkey="):
+            # the kernel's own key for what may only be executed comes by itself
+            if v.prot != mm.PROT_EXEC:
+                key = unknown[0].removeprefix("pkey=")
+                out.append(f"mapping {v}: has protection key {key} (pkeys(7)): not supported yet")
+        elif unknown:
             out.append(f"mapping {v}: unknown VmFlags {' '.join(unknown)}")
     return out
 
 
 # How /proc/PID/maps names mappings that are neither anonymous nor of a file with a path.
 _NAMED = (
-    ("/[aio]", "an AIO ring"),
+    ("anon_inode:[io_uring]", "memory of an io_uring"),
     ("anon_inode:", "memory of an anonymous inode"),
-    ("socket:", "a packet socket's ring"),
+    ("socket:", "a socket's memory (a packet ring, or TCP zero-copy)"),
 )
 
 
@@ -107,8 +130,6 @@ def _unsupported(v: proc.Vma) -> str:
     for name, what in _NAMED:
         if v.path.startswith(name):
             return f"{what} is not supported yet"
-    if v.path.startswith("/dev/") and v.ino and v.path not in ("/dev/zero", "/dev/null"):
-        return "memory of a device cannot be dumped"
     return ""
 
 
@@ -121,6 +142,11 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
         if kind == VVAR and last is not None and last.status & VVAR and last.end == v.start:
             last.end = v.end  # one group, whatever its parts are called
             continue
+        if v.path == AIO:
+            from engine.memory import aio  # few tasks have any
+
+            aio.dump(entry, v, pid)
+            continue
         last = entry.vmas.add(start=v.start, end=v.end, pgoff=0, shmid=0, prot=v.prot, fd=-1)
         last.flags = mm.MAP_PRIVATE | mm.MAP_ANONYMOUS
         last.status = REGULAR | ANON_PRIVATE | kind
@@ -130,7 +156,12 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.madv = 1 << mm.MADV_DONTDUMP
         if kind:
             continue
-        if v.ino:
+        if v.path == _HUGE and not v.shared:
+            from engine.memory import hugetlb
+
+            last.flags |= hugetlb.flags_of(v)
+            last.fdflags = os.O_RDWR
+        elif v.ino:
             last.pgoff = v.pgoff
             last.fdflags = mapped_flags(pid, v)
             last.shmid = files.mapped(pid, v)
@@ -146,6 +177,12 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.flags |= mm.MAP_NORESERVE
         if "lo" in v.flags:
             last.flags |= mm.MAP_LOCKED
+            if "lf" in v.flags:
+                last.lock_onfault = True
+        if "sl" in v.flags:
+            last.sealed = True
+        if v.path.startswith(_NAME):
+            set_text(last, "name", v.path[len(_NAME) : -1])
         if "dp" in v.flags:
             last.flags = last.flags & ~mm.MAP_PRIVATE | mm.MAP_DROPPABLE
         advice = sum(1 << a for f, a in _ADVICE.items() if f in v.flags and not ("dp" in v.flags and f in ("wf", "dd")))
@@ -171,13 +208,25 @@ def _kinds(vmas: list[proc.Vma], pid: int) -> list[int | None]:
 
 def has_pages(vma: Any) -> bool:
     """Can the mapping hold pages of the task's own, which are in the pages image?"""
-    return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
+    return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE | AIORING)) and not vma.status & (VVAR | VSYSCALL)
+
+
+def is_whole(vma: Any) -> bool:
+    """Are all of its pages stored, whatever they hold?"""
+    return bool(vma.status & (VDSO | AIORING))
+
+
+def header(vma: Any) -> int:
+    """Bytes at its start that are not loaded: an AIO ring's header is right when the kernel has made the ring."""
+    return 32 if vma.status & AIORING else 0
 
 
 def can_be_lazy(vma: Any) -> bool:
     """May a restore bring the mapping's pages later, when they are touched? Only marked: lazy restore is to come."""
     special = VDSO | VVAR | VSYSCALL
-    return bool(vma.status & ANON_PRIVATE) and not vma.status & special and not vma.flags & mm.MAP_LOCKED
+    return bool(vma.status & ANON_PRIVATE) and not (
+        vma.status & special or vma.flags & (mm.MAP_LOCKED | mm.MAP_HUGETLB)
+    )
 
 
 def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tuple[int, int] | None = None) -> int:
@@ -201,16 +250,20 @@ def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tu
     for bit in range(64):
         if vma.madv >> bit & 1:
             program.sys("madvise", start, size, bit)
+    if vma.HasField("name"):
+        name = program.arena.text(text_of(vma.name))
+        # a name changes nothing but what procfs tells: not every kernel keeps any
+        program.ask("prctl", pr.PR_SET_VMA, pr.PR_SET_VMA_ANON_NAME, start, size, name)
     return prot
 
 
-def plan_protect(program: Program, vma: Any, prot: int) -> None:
-    """After the pages: the final protection where it is another one now, and locking."""
-    size = vma.end - vma.start
+def plan_protect(program: Program, vma: Any, prot: int, guards: list[tuple[int, int]]) -> None:
+    """After the pages: the final protection where it is another one now, guards, locking."""
     if prot != vma.prot:
-        program.sys("mprotect", vma.start, size, vma.prot, note=lambda: text(vma))
+        program.sys("mprotect", vma.start, vma.end - vma.start, vma.prot, note=lambda: text(vma))
+    guard.plan(program, guards)
     if vma.flags & mm.MAP_LOCKED:
-        program.sys("mlock2", vma.start, size, 0)
+        guard.plan_lock(program, vma, guards, mm.MLOCK_ONFAULT if vma.lock_onfault else 0)
 
 
 def plan_vdso(arch: ModuleType, program: Program, vmas: Any, is_compat: bool = False) -> None:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
+ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
 _ERRNO_MIN = -4095
+_WIDE_LOW, _WIDE_HIGH = 1 << 20, 0x7000_0000_0000  # where a fresh seed has nothing at all
 _LOW, _LOW_HIGH = 0x1000_0000, 0xFF00_0000  # behind where 32-bit programs are linked to, and below their stacks
 
 
@@ -58,7 +60,16 @@ class Ref:
         self.index = index
 
 
-Arg = int | Ref
+class Word:
+    """What is in a 64-bit word of the arena by then, as an argument."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+
+Arg = int | Ref | Word
 
 
 class Operation:
@@ -79,7 +90,11 @@ class Operation:
     def describe(self, texts: dict[int, str]) -> str:
         """`name(arguments)  note`; an argument that is the address of a text in the arena is shown as that text."""
         shown = ", ".join(
-            f"r{a.index}" if isinstance(a, Ref) else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
+            f"r{a.index}"
+            if isinstance(a, Ref)
+            else f"[{a.address:#x}]"
+            if isinstance(a, Word)
+            else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
             for a in self.args
         )
         note = self.note if isinstance(self.note, str) else self.note()
@@ -184,6 +199,9 @@ class Program:
                 if isinstance(a, Ref):
                     indirect |= 1 << i
                     args[i] = result_at + a.index * abi.OP.size
+                elif isinstance(a, Word):
+                    indirect |= 1 << i
+                    args[i] = a.address
                 else:
                     args[i] = a & 0xFFFFFFFFFFFFFFFF
             number = 0
@@ -310,7 +328,12 @@ def status(memory: Any, arena: Arena, program: Program) -> tuple[int, int, int]:
 
 def place(taken: list[tuple[int, int]], size: int, low: bool) -> int:
     """free_hole(), of which 32-bit tasks can make use too where it has to be `low`."""
-    return free_hole(taken, size, _LOW, _LOW_HIGH) if low else free_hole(taken, size)
+    if low:
+        return free_hole(taken, size, _LOW, _LOW_HIGH)
+    try:
+        return free_hole(taken, size)
+    except MemoryError:  # somebody has reserved all of it
+        return free_hole(taken, size, _WIDE_LOW, _WIDE_HIGH)
 
 
 def free_hole(taken: list[tuple[int, int]], size: int, low: int = 1 << 32, high: int = 0x5000_0000_0000) -> int:

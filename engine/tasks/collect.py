@@ -7,8 +7,8 @@ from engine.errors import Unsupported
 from engine.files.fd import Descriptor
 from engine.files.table import FileTable
 from engine.kernel import memory, proc, process
+from engine.memory import attributes, vdso
 from engine.memory import mm as mm_kind
-from engine.memory import vdso
 from engine.memory import vmas as vma_kind
 from engine.tasks import compat, creds, identity, landlock, limits, restart, sched, seccomp, signals, threads, timers
 from engine.tasks.freeze import Frozen, Task
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
 ALIVE, DEAD, STOPPED = 1, 2, 3  # task_core_entry.task_state
 # The kinds that have something to ask of a process, and of each of its threads.
-_ASKING = (signals, timers, identity, mm_kind)
+_ASKING = (signals, timers, identity, mm_kind, attributes)
 _ASKING_THREADS = (signals, creds, threads, identity)
 
 
@@ -307,6 +307,11 @@ def collect_memory(ctx: Context, task: Collected, interview: Interview, files: F
     stat = proc.Stat(task.view) if task.task.leader_gone else task.stat
     mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat, ctx.arch.is_compat(task.live[0].regs))
     sched.dump_coredump_filter(task.mm, task.view)
+    if any(v.path == vma_kind.AIO for v in task.vmas):
+        from engine.memory import aio  # few tasks have any
+
+        aio.settle(task.view, task.vmas)
+    attributes.dump(task.mm, first, interview.asked[attributes])
     task.mm.exe_file_id = files.path(task.view, "exe")
     vma_kind.dump(task.mm, task.vmas, (task.mm.mm_start_brk, task.mm.mm_brk), task.view, files)
 

@@ -10,9 +10,10 @@ from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import prctl as pr
 from engine.kernel.uapi.signal import SIGCHLD, SIGSTOP
+from engine.memory import attributes
 from engine.memory.space import Spaces
 from engine.plan import abi
-from engine.plan.program import Arena, Program, Ref, place
+from engine.plan.program import ARENA_ROOM, Arena, Program, Ref, place
 from engine.tasks import births, compat, creds, identity, limits, sched, signals, threads, timers
 from engine.tasks.births import OUTER, SIBLING, Node
 from engine.tasks.descriptors import Descriptors
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ALL_FDS = 0xFFFFFFFF
-ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
 _CLONE_ARGS = struct.Struct("<11Q")  # struct clone_args (linux/sched.h)
 _CLONE = {"vm": 0x100, "fs": 0x200, "files": 0x400, "sighand": 0x800}
 _CLONE_PARENT = 0x8000
@@ -300,6 +300,8 @@ class Compiler:
         runner = Runner(task.pid, task.pid, core, program, self.arena.reserve(16))
         self._own(program, task, core, guard, 0)
         program.wait(settled, len(task.threads))
+        if owns_vm:
+            attributes.plan_last(program, task.mm)
         identity.plan_last(program, core, task.mm)
         signals.plan_pending(program, core, core, task.pid, task.pid)
         limits.plan_last(program, core, self.limits)

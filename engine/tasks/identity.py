@@ -115,7 +115,7 @@ def plan(program: Program, core: Any, mm: Any, personality: int) -> None:
     if tc.child_subreaper:
         program.sys("prctl", pr.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if mm.thp_disabled:
-        program.sys("prctl", pr.PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        program.sys("prctl", pr.PR_SET_THP_DISABLE, 1, pr.PR_THP_DISABLE_EXCEPT_ADVISED * mm.thp_advised, 0, 0)
     if tc.membarrier_registration_mask:
         for command in _MEMBARRIER_REGISTER:
             if tc.membarrier_registration_mask & command:

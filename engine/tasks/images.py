@@ -6,6 +6,7 @@ from engine.errors import BadImage
 from engine.files import ghost, kinds
 from engine.images.files import Images
 from engine.images.schema import text
+from engine.memory import guard
 from engine.memory import vmas as vma_kind
 from engine.tasks import births, compat, timers
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.files.memfd import Memfds
+    from engine.memory.aio import Ring
     from engine.memory.vdso import Proxy
     from engine.tasks.seccomp import Process
 
@@ -35,6 +37,7 @@ class TaskImages:
         "pagemap",
         "pages_id",
         "pid",
+        "rings",
         "seccomp",
         "tells_frames",
         "threads",
@@ -50,6 +53,7 @@ class TaskImages:
         self.node: births.Node = births.Node(0, 0, 0, None)
         self.pages_id = 0
         self.tells_frames = False
+        self.rings: list[Ring] = []
         self.vdso: Proxy | None = None
         self.seccomp: Process | None = None
         self.ids: Any = None
@@ -100,15 +104,16 @@ class TaskImages:
         """What of it cannot be restored yet, one line each."""
         out = compat.image_blockers(self.live)
         out += timers.image_blockers(self.core, self.tree.threads, pids)
-        if self.mm.aios:
-            out.append("AIO rings are not supported yet")
         for v in self.mm.vmas:
             known = vma_kind.REGULAR | vma_kind.HEAP | vma_kind.FILE_PRIVATE | vma_kind.FILE_SHARED
             known |= vma_kind.ANON_PRIVATE | vma_kind.VDSO | vma_kind.VVAR | vma_kind.VSYSCALL | vma_kind.MEMFD | 2
+            known |= vma_kind.AIORING | guard.STATUS
             if v.status & vma_kind.SYSVIPC:
                 out.append(f"mapping {vma_kind.text(v)}: System V shared memory is not supported yet")
-            elif v.status & ~known or (v.flags & 0x40000 and not v.status & vma_kind.MEMFD):
+            elif v.status & ~known:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
+        if full := vma_kind.check_count(len(self.mm.vmas)):
+            out.append(full)
         if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
         return [f"pid {self.pid}: {line}" for line in out]

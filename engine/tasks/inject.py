@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from engine.errors import Bug, KernelError
 from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee, Visit
+from engine.kernel.uapi import mman as mm
 from engine.plan import abi
 from engine.plan.program import Arena, Program, status
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _PROT_RWX = 7
 _LOOK_US = 100_000  # how often to see whether something has stopped a task that runs for us
 _MAP_SHARED_ANON_NOREPLACE = 0x100021
+_REMEDY = {
+    errno.ENOMEM: "it has as many mappings, or as much address space, as it may: raise /proc/sys/vm/max_map_count",
+    errno.EAGAIN: "its new mappings are locked, for which RLIMIT_MEMLOCK leaves no room: raise it (prlimit(1))",
+}
 
 
 class Questionnaire:
@@ -80,7 +85,7 @@ class Graft:
 
     def fits(self, vmas: list[proc.Vma]) -> bool:
         """Now that the task is frozen: is the place still there, and the arena's address still free?"""
-        start, end = self.what.arena.base, self.what.arena.base + self.what.size
+        start, end = self.what.arena.base, self.what.arena.base + 2 * self.what.size
         free = all(v.end <= start or v.start >= end for v in vmas)
         there = any(_can_hold(v) and v.end == self.place + self.size for v in vmas)
         return free and there and self._is_dead(self.pid, self.place)
@@ -93,12 +98,13 @@ def _can_hold(vma: proc.Vma) -> bool:
 class Parasite:
     """A task that runs programs of ours. `memory` is the arena as the engine sees it."""
 
-    __slots__ = ("_arch", "_graft", "_mem", "_visits", "arena", "memory", "tracee")
+    __slots__ = ("_arch", "_entry", "_graft", "_mem", "_visits", "arena", "memory", "tracee")
 
-    def __init__(self, arch: ModuleType, tracee: Tracee, graft: Graft, mem: int, view: mmap.mmap) -> None:
+    def __init__(self, arch: ModuleType, tracee: Tracee, graft: Graft, mem: int, view: mmap.mmap, entry: int) -> None:
         self._arch = arch
         self._graft = graft
         self._mem = mem
+        self._entry = entry  # of the executor
         self.arena = graft.what.arena
         self.memory = view
         self.tracee = tracee
@@ -164,7 +170,7 @@ class Parasite:
                     "inside": self.arena.offset(what.inside),
                 },
                 {"home": data + abi.GRAFT.size + len(home), "entry": data + abi.GRAFT.offset["thread_entry"]},
-                self.arena.entry,
+                self._entry,
             )
         there, leave = bytearray(regs), bytearray(regs)
         self._arch.jump(there, graft.at("graft_thread"))
@@ -208,16 +214,20 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
             tracee.to_syscall_stop()
             tracee.to_syscall_stop()
             got = arch.syscall_result(tracee.general())
+            start = arena.entry
+            if got == -errno.EACCES:
+                got = _map_apart(arch, tracee, graft, regs, mem)
+                start += what.size
             if got != arena.base:
-                raise KernelError(f"mmap({arena.base:#x}, {what.size}) in task {pid}", -got)
+                raise KernelError(f"mmap({arena.base:#x}, {what.size}) in task {pid}", -got, _REMEDY.get(-got, ""))
             with _view(pid, arena, what) as view:
                 orphan = arena.offset(what.first.address) + abi.PROG.offset["orphan"]
                 struct.pack_into("<Q", view, orphan, graft.at("graft_leave"))
                 process.keeper_arm(view, abi.HEAD.offset["keeper_node"], abi.HEAD.offset["keeper"])
                 try:
-                    entry = arena.entry.to_bytes(8, "little")
+                    entry = start.to_bytes(8, "little")
                     os.pwrite(mem, entry, graft.at("graft_data") + abi.GRAFT.offset["entry"])
-                    yield Parasite(arch, tracee, graft, mem, view)
+                    yield Parasite(arch, tracee, graft, mem, view, start)
                 finally:
                     _unmap(arch, tracee, graft)
                     process.keeper_disarm()
@@ -227,6 +237,36 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
     finally:
         os.pwrite(mem, bytes(len(code)), place)
         os.close(mem)
+
+
+def _map_apart(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytearray, mem: int) -> int:
+    """The arena for a task that may have no memory that is both writable and executable (PR_SET_MDWE, prctl(2)).
+
+    Its code is in a second mapping of the same object, right behind; the way home unmaps both. Returns the arena's
+    address or -errno, with nothing mapped then.
+    """
+    base, size, nr = graft.what.arena.base, graft.what.size, graft.what.arena.machine.nr
+    os.pwrite(mem, (2 * size).to_bytes(8, "little"), graft.at("graft_data") + abi.GRAFT.offset["size"])
+
+    def call(name: str, *args: int) -> int:
+        tracee.set_general(arch.for_syscall(regs, graft.place, nr[name], *args))
+        tracee.to_syscall_stop()
+        tracee.to_syscall_stop()
+        got: int = arch.syscall_result(tracee.general())
+        return got
+
+    # what once was executable may become writable, and of shared memory another mapping can be had (mremap(2))
+    for name, args in (
+        ("mmap", (base + size, size, mm.PROT_READ | mm.PROT_EXEC, _MAP_SHARED_ANON_NOREPLACE, -1, 0)),
+        ("mremap", (base + size, 0, size, mm.MREMAP_MAYMOVE | mm.MREMAP_FIXED, base)),
+        ("mprotect", (base, size, mm.PROT_READ | mm.PROT_WRITE)),
+    ):
+        got = call(name, *args)
+        if got < 0:
+            if name != "mmap":
+                call("munmap", base, 2 * size)
+            return got
+    return base
 
 
 @contextmanager

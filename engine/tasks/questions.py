@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.plan import abi
-from engine.plan.program import Arena, Program, Ref
+from engine.plan.program import PAGE, Arena, Program, Ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class Questions:
         at = self.arena.reserve(size)
         self._start = self._start or at
         return at
+
+    def pages(self, count: int) -> int:
+        """Whole pages of the arena, which the task may map something else over."""
+        return self.arena.reserve(count * PAGE, PAGE)
 
     def done(self) -> Program:
         """Nothing more to ask."""

@@ -70,6 +70,7 @@ def planned(tasks: list[Task], told: bool, contents: dict[int, Task]) -> tuple[d
             status=vmas.REGULAR | vmas.ANON_PRIVATE,
             madv=0,
             fdflags=0,
+            name=b"",
         )
         parts: list[Part] = []
         for offset, (at, frame) in enumerate(sorted(task.frames.items())):

@@ -71,10 +71,11 @@ def test_killed_dump_leaves_the_task_as_it_was(c_program, start, engine_criu, tm
     assert killed > ROUNDS // 4, "the kills came too late to show anything"
 
 
-def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("flags", [(), ("-DMDWE",)], ids=["plain", "mdwe"])
+def test_parasite_without_its_tracer_goes_home(c_program, start, tmp_path, flags) -> None:  # type: ignore[no-untyped-def]
     """The worst moments, each hit on purpose: the engine dies between any two of its steps into and out of the task."""
     count = tmp_path / "count"
-    worker = start(c_program(WORKER), str(count))
+    worker = start(c_program(WORKER, *flags), str(count))
     killing.wait_until("the worker starts", lambda: count.exists() and len(count.read_bytes()) == 8)
     before = state(worker.pid)
     step = 0

@@ -28,6 +28,7 @@ SOURCE = """
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ int main(void)
     struct sigaction act = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK};
     stack_t stack = {.ss_sp = malloc(65536), .ss_size = 65536};
     struct itimerval timer = {{1000, 0}, {5000, 0}};
+    unsigned long context = 0;
     sigset_t mask;
     char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int fd = open("file", O_RDWR | O_CREAT | O_APPEND, 0600);
@@ -49,6 +51,10 @@ int main(void)
     mprotect(p + 16384, 4096, PROT_NONE);
     madvise(p + (1 << 18), 4096, MADV_DONTFORK);
     mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, fd, 0);
+    madvise(p + 32768, 4096, 102); /* MADV_GUARD_INSTALL */
+    mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, open("/dev/zero", O_RDWR | O_CLOEXEC), 0);
+    mmap(NULL, 1 << 21, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+    syscall(SYS_io_setup, 10, &context);
     write(fd, "0123456789", 10);
     dup2(fd, 100);
     fcntl(100, F_SETFD, FD_CLOEXEC);

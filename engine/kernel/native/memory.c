@@ -40,6 +40,9 @@ struct pm_scan_arg {
 };
 #define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 #endif
+#ifndef PAGE_IS_GUARD
+#define PAGE_IS_GUARD (1 << 8)
+#endif
 
 static int64_t now_us(void)
 {
@@ -84,18 +87,23 @@ static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long sta
  * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page
  * nor a file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in
  * the order of the ranges; runs that touch are one where the flags agree.
+ *
+ * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to `guards`, of which there is room for
+ * as many; of a range with flags 4 they are all that is looked for. -ENOSPC when there is not room enough.
  */
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
-		   unsigned max, struct zd_pages *stats)
+		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats)
 {
 	struct page_region found[BATCH];
 	int64_t start = now_us();
-	long n = 0;
+	unsigned long guard = PAGE_IS_GUARD;
+	long n = 0, g = 0;
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned long at = ranges[i].start;
 
-		stats->scanned += (ranges[i].end - ranges[i].start) / PAGE;
+		if (!(ranges[i].flags & 4))
+			stats->scanned += (ranges[i].end - ranges[i].start) / PAGE;
 		if (ranges[i].flags & 1) {
 			n = add_run(runs, n, max, at, ranges[i].end, ranges[i].flags);
 			if (n < 0)
@@ -112,13 +120,25 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 				.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 				.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 				.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-				.return_mask = PAGE_IS_PRESENT,
+				.return_mask = PAGE_IS_PRESENT | guard,
 			};
 			int got = ioctl(pagemap, PAGEMAP_SCAN, &arg);
 
+			if (got < 0 && errno == EINVAL && guard) {
+				guard = 0; /* a kernel that does not tell them yet (before 6.15) */
+				continue;
+			}
 			if (got < 0)
 				return -errno;
 			for (int j = 0; j < got; j++) {
+				if (found[j].categories & PAGE_IS_GUARD) {
+					g = add_run(guards, g, max, found[j].start, found[j].end, 0);
+					if (g < 0)
+						return g;
+					continue;
+				}
+				if (ranges[i].flags & 4)
+					continue;
 				n = add_run(runs, n, max, found[j].start, found[j].end, ranges[i].flags);
 				if (n < 0)
 					return n;
@@ -126,6 +146,7 @@ long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, s
 			at = arg.walk_end;
 		}
 	}
+	*nguards = g;
 	stats->scan_time += now_us() - start;
 	return n;
 }

@@ -55,7 +55,7 @@ struct zd_pages {
 	long long write_time;
 };
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
-		   unsigned max, struct zd_pages *stats);
+		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats);
 long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
 		   struct zd_pages *stats);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +49,11 @@ int main(int argc, char **argv)
 
 	if (argc != 2 || fd < 0)
 		die(argv[1]);
+#ifdef MDWE
+	/* PR_SET_MDWE: from now on no memory of it may be both writable and executable */
+	if (prctl(65, 1UL, 0, 0, 0))
+		die("prctl");
+#endif
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
