@@ -28,6 +28,8 @@ long zd_general_get(int pid, void *buf, unsigned long size);
 long zd_general_set(int pid, const void *buf, unsigned long size);
 long zd_regset_get(int pid, unsigned type, void *buf, unsigned long size);
 long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size);
+int zd_step_out(int pid, unsigned steps, unsigned ip_at, unsigned long start, unsigned long end,
+		long long timeout, int *status);
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size);
 int zd_cpuid(unsigned leaf, unsigned subleaf, unsigned *registers);
 int zd_landlock_abi(void);
