@@ -174,6 +174,15 @@ def has_pages(vma: Any) -> bool:
     return bool(vma.status & (ANON_PRIVATE | FILE_PRIVATE)) and not vma.status & (VVAR | VSYSCALL)
 
 
+def is_inherited(vma: Any) -> bool:
+    """Does a child have all its pages by fork(2), whatever the parent does then?
+
+    Not MADV_DONTFORK and MADV_WIPEONFORK; and a huge page (MAP_HUGETLB) goes to the parent where there is only one.
+    """
+    kept = 1 << mm.MADV_DONTFORK | 1 << mm.MADV_WIPEONFORK
+    return not vma.madv & kept and not vma.flags & (mm.MAP_HUGETLB | mm.MAP_DROPPABLE)
+
+
 def can_be_lazy(vma: Any) -> bool:
     """May a restore bring the mapping's pages later, when they are touched? Only marked: lazy restore is to come."""
     special = VDSO | VVAR | VSYSCALL

@@ -58,8 +58,10 @@ struct zd_pages {
 };
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
 		   unsigned max, struct zd_pages *stats);
-long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
-		   struct zd_pages *stats);
+long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
+		   unsigned count, struct zd_pages *stats);
+long zd_merge_runs(const struct zd_run *runs, unsigned count, const struct zd_run *kept, unsigned nkept,
+		   struct zd_run *out);
 
 /* same.c */
 struct zd_frames;
