@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 
 from engine import cpuinfo
 from engine.context import Context
@@ -26,9 +26,16 @@ from engine.tasks.inject import Graft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
+    from engine.memory.snapshot import Clone, Snapshot
+
 PE_PRESENT, PE_LAZY = 4, 2
+# Bytes of memory from which on a task that runs on is cloned; of less the copy takes no longer than the cloning.
+_SNAPSHOT_MIN = 6 << 20
+# Messages that a freeze makes the first of: their classes are made before.
+_EARLY = ("core_entry", "mm_entry", "fs_entry", "file_entry", "fdinfo_entry", "pagemap_head", "pagemap_entry")
 _FREEZES = 4  # attempts to freeze it where the rest of a sleep can be told
 # Identifiers of tasks' kernel objects: 1 is the engine's own, as in CRIU's images.
 _OWN_ID, _FIRST_ID = 1, 2
@@ -44,7 +51,10 @@ _NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 
 class Dump:
     """One dump under way."""
 
-    __slots__ = ("files", "filters", "grafts", "images", "interview", "sched", "stats", "tasks", "vdso", "zombies")
+    __slots__ = (
+        *("files", "filters", "grafts", "images", "interview", "mappings", "sched", "stats", "tasks", "vdso"),
+        "zombies",
+    )
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class Dump:
         vmas: dict[tuple[str, str], proc.Vma],
     ) -> None:
         self.images = images
+        self.mappings = mappings
         self.stats = DumpStats()
         self.files = FileTable(ctx.schema.message, Validation(ctx.options, ctx.log))
         taken = [(v.start, v.end) for its in mappings.values() for v in its]
@@ -80,13 +91,31 @@ def dump(ctx: Context) -> None:
         with landlock.Probes() as probes, closing(ctx.images()) as images:
             vmas: dict[tuple[str, str], proc.Vma] = {}
             mappings = preflight(ctx, pid, probes, vmas)
+            snapshot = _snapshot(ctx, mappings)
             try:
-                _dump(ctx, pid, images, mappings, probes, vmas)
+                with closing(snapshot) if snapshot else nullcontext():
+                    _dump(ctx, pid, images, mappings, probes, vmas, snapshot)
             except BaseException:
                 images.remove_created()
                 raise
     finally:
         process.block_sigchld(False)
+
+
+def _snapshot(ctx: Context, views: Iterable[int]) -> Snapshot | None:
+    """What clones the tasks with much memory, if they are to run on and there are any."""
+    if not ctx.options.leave_running or not ctx.options.snapshot:
+        return None
+    wanted = []
+    for view in views:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if proc.private_memory(view) >= _SNAPSHOT_MIN:
+                wanted.append(view)
+    if not wanted:
+        return None
+    from engine.memory.snapshot import Snapshot
+
+    return Snapshot(ctx, wanted)
 
 
 def _dump(
@@ -96,10 +125,15 @@ def _dump(
     mappings: dict[int, list[proc.Vma]],
     probes: landlock.Probes,
     vmas: dict[tuple[str, str], proc.Vma],
+    snapshot: Snapshot | None,
 ) -> None:
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
-    for attempt in range(_FREEZES):
+    for name in _EARLY:
+        ctx.schema.message(name)()
+    for attempt in range(_FREEZES + 1):
+        if snapshot:
+            snapshot.discard()
         state = Dump(ctx, images, mappings, probes, vmas)
         restart.settle(list(sleeps))
         clock = Clock()
@@ -115,9 +149,11 @@ def _dump(
             for tid in unknown:
                 ctx.log.warn(f"pid {tid}: its system call will return EINTR: what is left of its timeout is unknown")
             try:
-                _frozen(ctx, state, tree, clock)
+                if not _frozen(ctx, state, tree, clock, snapshot):
+                    images.remove_created()
+                    continue
             except landlock.Unprobed as e:
-                if attempt + 1 == _FREEZES:
+                if attempt + 1 >= _FREEZES:
                     raise
                 probes.add(e.status)
                 images.remove_created()
@@ -146,23 +182,41 @@ def _look(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
             state.zombies[task.pid] = collect.zombie(ctx, task.pid)
 
 
-def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> None:
-    """What is done while the tree is frozen, and how it is left."""
+def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock, snapshot: Snapshot | None) -> bool:
+    """What is done while the tree is frozen, and how it is left. False: it was let go, and is to be frozen again."""
     options, stats = ctx.options, state.stats
     for task in state.tasks:
-        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters)
+        known = snapshot.known(task.view, state.mappings.get(task.view)) if snapshot else None
+        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters, known)
         collect.collect_memory(ctx, task, state.interview, state.files)
         collect.collect_sched(task, state.interview, state.sched)
         if "files" in task.owns:
             collect.collect_files(ctx, task, state.files)
         collect.collect_fs(task, state.files)
     state.files.settle(state.images, {tid for task in tree.tasks for tid in (task.pid, *(t.pid for t in task.tracees))})
-    _pages(ctx, state)
     tree_entries = _pstree(ctx, state, tree)
+    if snapshot:
+        for task in state.tasks:
+            snapshot.take(task, tree, _ranges(task, False))
+        if snapshot.mistaken:
+            return False
+    clones = snapshot.clones if snapshot else {}
+    pages = memory.PageStats()
+    _pages(ctx, state, pages, [(task, None) for task in state.tasks if task.view not in clones])
+    _shared(state)
     if options.leave_running:
         tree.thaw()
     stats.frozen = clock.total()
     ctx.log.info(f"{len(tree.tasks)} tasks were frozen in {stats.freezing} us, and for {stats.frozen} us")
+    if snapshot and clones:
+        snapshot.prepare()
+        if snapshot.mistaken:
+            return False
+        try:
+            _pages(ctx, state, pages, [(task, clones[task.view]) for task in state.tasks if task.view in clones])
+        finally:
+            snapshot.check()
+        snapshot.kill()
     for task in state.tasks:
         collect.digest(ctx, task, state.interview)
     _write(ctx, state, tree_entries)
@@ -173,62 +227,95 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock) -> Non
             for thread in task.live:
                 threads.forget_robust(thread.core, thread.tid)
         tree.kill()
+    return True
 
 
-def _pages(ctx: Context, state: Dump) -> None:
+def _pages(ctx: Context, state: Dump, pages: memory.PageStats, tasks: list[tuple[Collected, Clone | None]]) -> None:
     """Step four: find the pages and copy them, in native code; one pages image an address space."""
     clock = Clock()
-    pages = memory.PageStats()
     owners = [task for task in state.tasks if "vm" in task.owns]
+    now = [(task, clone) for task, clone in tasks if "vm" in task.owns]
     with Frames() as frames:
-        told = len(owners) > 1
-        for number, task in enumerate(owners, 1):
-            told = _pages_of(ctx, state.images, task, number, pages, frames if told else None)
+        told = len(now) == len(owners) > 1  # frames of a task that runs may be another's a moment later
+        for task, clone in now:
+            told = _pages_of(ctx, state.images, task, owners.index(task) + 1, pages, frames if told else None, clone)
     for task in owners if told else []:
         task.pagemap[0].tells_frames = True
-    if state.files.memfds:
-        contents = state.files.memfds.contents
-        contents.dump(state.images, len(owners) + 1)
-        state.stats.shpages_scanned, state.stats.shpages_written = contents.scanned, contents.written
     state.stats.pages_scanned = pages.scanned
     state.stats.pages_written = pages.written
-    state.stats.memdump = clock.total()
+    state.stats.memdump += clock.total()
     state.stats.memwrite = pages.write_us
 
 
-def _pages_of(
-    ctx: Context, images: Images, task: Collected, number: int, pages: memory.PageStats, frames: Frames | None
-) -> bool:
-    """One address space. Says whether its pagemap tells which `frames` it has in common with others before it."""
-    pid = task.view
-    ranges = [
+def _shared(state: Dump) -> None:
+    """The contents of shared memory, while nobody can write to it."""
+    if state.files.memfds:
+        clock = Clock()
+        contents = state.files.memfds.contents
+        contents.dump(state.images, sum("vm" in task.owns for task in state.tasks) + 1)
+        state.stats.shpages_scanned, state.stats.shpages_written = contents.scanned, contents.written
+        state.stats.memdump += clock.total()
+
+
+def _ranges(task: Collected, inherited: bool | None) -> list[tuple[int, int, int]]:
+    """(start, end, flags) of what has pages of the task's own, or guards: all, or what a clone has or has not."""
+    own = [
         (v.start, v.end, memory.WHOLE if vma_kind.is_whole(v) else memory.LAZY * vma_kind.can_be_lazy(v))
         for v in task.mm.vmas
-        if vma_kind.has_pages(v)
+        if vma_kind.has_pages(v) and (inherited is None or vma_kind.is_inherited(v) == inherited)
     ]
+    shared = [v for v in task.mm.vmas if v.status & vma_kind.FILE_SHARED] if not inherited else []
+    return own + [(v.start, v.end, memory.GUARDS) for v in shared]
+
+
+def _pages_of(
+    ctx: Context,
+    images: Images,
+    task: Collected,
+    number: int,
+    pages: memory.PageStats,
+    frames: Frames | None,
+    clone: Clone | None,
+) -> bool:
+    """One address space. Says whether its pagemap tells which `frames` it has in common with others before it.
+
+    The task is frozen, or runs on: then its clone has the pages, and `kept` are those that the clone has not.
+    """
+    pid = clone.pid if clone else task.view
+    ranges = _ranges(task, True if clone else None)
     if uprobes.present(task.vmas):
         ranges = uprobes.without_breakpoints(pid, task.vmas, ranges)
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     out = images.create_raw("PAGES", number)
     try:
-        shared = [(v.start, v.end, memory.GUARDS) for v in task.mm.vmas if v.status & vma_kind.FILE_SHARED]
-        runs, guards = memory.scan_pages(pagemap, ranges + shared, pages)
+        runs, guards = memory.scan_pages(pagemap, ranges, pages)
         guard.dump(task.mm, guards)
+        if clone and clone.kept_runs:
+            runs = memory.merge(runs, clone.kept_runs)
+        if clone and clone.kept_guards:
+            guard.dump(task.mm, clone.kept_guards)
         told = frames.split(pagemap, task.pid, runs) if frames else None
-        memory.dump_pages(pid, mem, pagemap, out, f"{images.path}/{images.name('PAGES', number)}", runs, pages)
+        name = f"{images.path}/{images.name('PAGES', number)}"
+        memory.dump_pages(pid, mem, pagemap, out, name, runs, pages, clone.kept if clone else -1)
     finally:
         for fd in (pagemap, mem, out):
             os.close(fd)
     new = ctx.schema.message
     task.pagemap.append(new("pagemap_head")(pages_id=number))
     entry = new("pagemap_entry")
+    last, end = None, 0
     for start, count, flags in told or runs:
         how = PE_PRESENT | (PE_LAZY if flags & memory.LAZY else 0)
-        new_entry = entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count)
-        if owner := owner_of(flags):
-            new_entry.same_as = owner
-        task.pagemap.append(new_entry)
+        owner = owner_of(flags)
+        if last is not None and start == end and (last.flags, last.same_as) == (how, owner):
+            last.nr_pages += count  # some were kept, some not
+        else:
+            last = entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count)
+            if owner:
+                last.same_as = owner
+            task.pagemap.append(last)
+        end = start + count * memory.PAGE
     return told is not None
 
 

@@ -31,6 +31,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("S", "restore-sibling", FLAG, "restore_sibling"),
     ("s", "leave-stopped", FLAG, "leave_stopped"),
     ("R", "leave-running", FLAG, "leave_running"),
+    ("", "snapshot", FLAG, "snapshot"),
     ("D", "images-dir", TEXT, "images_dir"),
     ("", "pidfile", TEXT, "pidfile"),
     ("W", "work-dir", TEXT, "work_dir"),
@@ -134,6 +135,8 @@ Options for dump and restore:
   -v[NUM], --verbosity[=N]  0 messages, 1 errors, 2 warnings (default), 3 information with times, 4 debug
   -s, --leave-stopped       leave the process stopped after the dump, or the restore
   -R, --leave-running       leave the process running after the dump
+      --no-snapshot         with --leave-running: copy all memory while the process is frozen, not what is big
+                            afterwards, from a copy-on-write clone
   -d, --restore-detached    end when the process runs again, instead of waiting for its end
   -S, --restore-sibling     restore the process as a child of the caller
       --pidfile FILE        write the root process's pid to FILE
@@ -181,6 +184,7 @@ class Options:
         "restore_sibling",
         "shell_job",
         "skip_file_rwx_check",
+        "snapshot",
         "timeout",
         "tree",
         "verbosity",
@@ -207,6 +211,7 @@ class Options:
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
         self.leave_running = self.leave_stopped = False
+        self.snapshot = True
         self.restore_detached = self.restore_sibling = self.shell_job = self.skip_file_rwx_check = False
 
 

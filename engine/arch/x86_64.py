@@ -59,6 +59,7 @@ _NAMES = [
     "gs",
 ]
 _AT = {name: i for i, name in enumerate(_NAMES)}
+IP_AT = _AT["ip"] * 8  # bytes
 _NOT_COMPAT = ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "fs_base", "gs_base")
 _REGS = struct.Struct("<27Q")
 _ARGS = ("di", "si", "dx", "r10", "r8", "r9")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 WHOLE = 1  # flag of a range: take every page, changed or not
 LAZY = 2  # flag of a range, handed on to its runs
+KEPT = 4  # flag of a run: its contents are in a file, since the task was frozen
 SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too
 GUARDS = 4  # flag of a range: only its guard pages are looked for
 
@@ -89,7 +90,7 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     for r, (start, end, flags) in zip(native, ranges, strict=False):
         r.start, r.end, r.flags = start, end, flags
     limit = 4096
-    before = stats.raw.scanned
+    before = stats.scanned
     while True:
         runs, guards = ffi.new("struct zd_run[]", limit), ffi.new("struct zd_run[]", limit)
         nguards = ffi.new("unsigned *")
@@ -102,14 +103,22 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
         return Runs(runs, count), Runs(guards, int(nguards[0]))
 
 
-def dump_pages(pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats) -> None:
+def merge(runs: Runs, kept: Runs) -> Runs:
+    """Both in address order; those of `kept` come from dump_pages' file of that name."""
+    out = ffi.new("struct zd_run[]", max(runs.count + kept.count, 1))
+    return Runs(out, lib.zd_merge_runs(runs.raw, runs.count, kept.raw, kept.count, out))
+
+
+def dump_pages(
+    pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats, kept: int = -1
+) -> None:
     """Write the contents of the runs to the empty file `out`; `name` is the file's in errors.
 
     `mem` and `pagemap` are descriptors of /proc/PID/mem, for pages that the task itself may not read or that it shares
-    since a fork, and of /proc/PID/pagemap.
+    since a fork, and of /proc/PID/pagemap. `kept` is one of a file with the pages of those runs that merge() marked.
     """
     check(
-        lib.zd_dump_pages(pid, mem, pagemap, out, runs.raw, runs.count, stats.raw),
+        lib.zd_dump_pages(pid, mem, pagemap, kept, out, runs.raw, runs.count, stats.raw),
         f"copying the pages of task {pid} into {name}",
     )
 

@@ -74,6 +74,17 @@ def _field(body: str, name: str) -> int:
     return int(body[at:].split(None, 2)[1]) if at >= 0 else 0
 
 
+def maps(pid: int) -> list[Vma]:
+    """All mappings of a task in address order, without VmFlags: much cheaper than smaps, which looks at each page."""
+    return [Vma(line, "") for line in read_text(f"/proc/{pid}/maps").splitlines()]
+
+
+def private_memory(pid: int) -> int:
+    """Bytes of anonymous memory that a process has, in memory or swapped out; 0 for one that has ended."""
+    text = status(pid)
+    return sum(int(text.get(key, "0").split()[0]) for key in ("RssAnon", "VmSwap")) * 1024
+
+
 def ranges(pid: int | str) -> list[tuple[int, int]]:
     """(start, end) of all mappings."""
     out = []

@@ -30,7 +30,7 @@ class TaskGone(EngineError):
 class Tracee:
     """A thread that this one traces (PTRACE_SEIZE). Times in µs; `deadline_us` bounds each wait for a stop."""
 
-    __slots__ = ("_status", "deadline_us", "directed", "pid", "running", "signals")
+    __slots__ = ("deadline_us", "directed", "pid", "running", "signals", "status")
 
     def __init__(self, pid: int, deadline_us: int = 10_000_000) -> None:
         self.pid = pid
@@ -38,7 +38,7 @@ class Tracee:
         self.signals: list[int] = []  # arrived while it ran code of ours; to be sent again at the end
         self.running = False  # since we let it go on, and have not seen it stop
         self.directed = 0  # how many of these had been sent to this very thread
-        self._status = ffi.new("int *")
+        self.status = ffi.new("int *")
 
     def _request(self, request: int, name: str, addr: int = 0, data: int = 0) -> int:
         return check(lib.zd_ptrace(request, self.pid, addr, data), f"ptrace({name}, {self.pid})")
@@ -53,7 +53,7 @@ class Tracee:
 
     def wait_stop(self) -> int:
         """Wait for the next stop and return the status' upper part: signal | event << 8. TaskGone if it died."""
-        r = lib.zd_wait(self.pid, pt.WALL, self.deadline_us, self._status)
+        r = lib.zd_wait(self.pid, pt.WALL, self.deadline_us, self.status)
         if r == -errno.ETIMEDOUT:
             raise KernelError(
                 f"waitpid({self.pid})",
@@ -61,11 +61,12 @@ class Tracee:
                 "the task does not stop; it hangs in the kernel (state D?)",
             )
         check(r, f"waitpid({self.pid})")
-        return self._decode()
+        return self.decode()
 
-    def _decode(self) -> int:
+    def decode(self) -> int:
+        """What the stop that was waited for last, or the end, was; see wait_stop."""
         self.running = False
-        status: int = self._status[0]
+        status: int = self.status[0]
         if status & 0xFF != 0x7F:
             how = f"signal {status & 0x7F}" if status & 0x7F else f"exit status {status >> 8 & 0xFF}"
             raise TaskGone(f"task {self.pid} died ({how}) while it was being worked on")
@@ -96,8 +97,8 @@ class Tracee:
 
     def keep_going(self) -> None:
         """While the thread runs code of ours: if a signal stopped it (only SIGSTOP can), keep it and resume."""
-        if lib.zd_wait(self.pid, pt.WALL, 0, self._status) == self.pid:
-            self._keep(self._decode())
+        if lib.zd_wait(self.pid, pt.WALL, 0, self.status) == self.pid:
+            self._keep(self.decode())
             self.cont()
 
     def cont(self, sig: int = 0) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from engine.kernel._native import lib
 from engine.kernel.call import check
-from engine.kernel.uapi.signal import SIGTRAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.kernel.ptrace import Tracee
 
-_PTRACE_SINGLESTEP = 9
 
+def step_out(tracee: Tracee, steps: int, ip_at: int, start: int, end: int) -> bool:
+    """Run a stopped thread until it is outside of [start, end), for so many instructions at most; is it?
 
-def step(tracee: Tracee) -> None:
-    """Run one instruction of a stopped thread; all signals but SIGTRAP, which makes the stop, are to be blocked.
-
-    What cannot be blocked is kept in tracee.signals. Raises TaskGone if it died.
+    All signals but SIGTRAP, which makes the stops, are to be blocked. What cannot be blocked is kept in
+    tracee.signals. `ip_at` is where the general registers have the instruction pointer, in bytes. Raises TaskGone if
+    the thread died.
     """
     while True:
-        check(lib.zd_ptrace(_PTRACE_SINGLESTEP, tracee.pid, 0, 0), f"ptrace(PTRACE_SINGLESTEP, {tracee.pid})")
-        stop = tracee.wait_stop()
-        if stop == SIGTRAP:
-            return
+        how = lib.zd_step_out(tracee.pid, steps, ip_at, start, end, tracee.deadline_us, tracee.status)
+        if check(how, f"ptrace(PTRACE_SINGLESTEP, {tracee.pid})") < 2:
+            return bool(how)
+        stop = tracee.decode()
         if stop >> 8 == 0:
             tracee.signals.append(stop)

@@ -175,13 +175,11 @@ def leave(arch: ModuleType, tracee: Tracee, vdso: list[tuple[int, int]]) -> bool
     not stepped: the trap would reset its disposition.
     """
 
-    def inside() -> bool:
-        ip = arch.get(tracee.general(), "ip")
-        return any(start <= ip < end for start, end in vdso)
-
-    if not inside():
+    ip = arch.get(tracee.general(), "ip")
+    area = next(((start, end) for start, end in vdso if start <= ip < end), None)
+    if area is None:
         return True
-    from engine.kernel.singlestep import step  # few threads need it
+    from engine.kernel.singlestep import step_out  # few threads need it
 
     status = proc.status(tracee.pid)
     if (int(status["SigBlk"], 16) | int(status["SigIgn"], 16)) & _SIGTRAP_BIT:
@@ -189,13 +187,9 @@ def leave(arch: ModuleType, tracee: Tracee, vdso: list[tuple[int, int]]) -> bool
     mask = tracee.sigmask()
     tracee.set_sigmask(~_SIGTRAP_BIT & 0xFFFFFFFFFFFFFFFF)
     try:
-        for _ in range(_STEPS):
-            step(tracee)
-            if not inside():
-                return True
+        return step_out(tracee, _STEPS, arch.IP_AT, *area)
     finally:
         tracee.set_sigmask(mask)
-    return False
 
 
 class Kernels:

@@ -221,6 +221,17 @@ def header(vma: Any) -> int:
     return 32 if vma.status & AIORING else 0
 
 
+def is_inherited(vma: Any) -> bool:
+    """Does a child have all its pages by fork(2), whatever the parent does then?
+
+    Not MADV_DONTFORK and MADV_WIPEONFORK; a huge page (MAP_HUGETLB) goes to the parent where there is only one, and an
+    AIO ring is the parent's still.
+    """
+    kept = 1 << mm.MADV_DONTFORK | 1 << mm.MADV_WIPEONFORK
+    its_own = vma.flags & (mm.MAP_HUGETLB | mm.MAP_DROPPABLE) or vma.status & AIORING
+    return not vma.madv & kept and not its_own
+
+
 def can_be_lazy(vma: Any) -> bool:
     """May a restore bring the mapping's pages later, when they are touched? Only marked: lazy restore is to come."""
     special = VDSO | VVAR | VSYSCALL

@@ -85,6 +85,7 @@ class Collected:
         "fdinfo",
         "fs",
         "ids",
+        "leader_gone",
         "listed",
         "mm",
         "owns",
@@ -93,12 +94,17 @@ class Collected:
         "stat",
         "task",
         "threads",
+        "view",
         "vmas",
     )
 
     def __init__(self, ctx: Context, task: Task, ids: dict[str, int], owns: set[str]) -> None:
         new = ctx.schema.message
         self.task = task
+        # what holds after the thaw, too. `view` is the thread by whose directory procfs shows the process: a leader
+        # that has ended shows nothing
+        self.view = task.first.pid
+        self.leader_gone = task.leader_gone
         self.ids = ids
         self.owns = owns
         self.core = new("core_entry")()
@@ -118,20 +124,15 @@ class Collected:
         return self.task.pid
 
     @property
-    def view(self) -> int:
-        """The thread by whose directory procfs shows the process: a leader that has ended shows nothing."""
-        return self.task.first.pid
-
-    @property
     def live(self) -> list[CollectedThread]:
         """The threads that have not ended, in the order of the task's tracees."""
-        return self.threads[1:] if self.task.leader_gone else self.threads
+        return self.threads[1:] if self.leader_gone else self.threads
 
 
 def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) -> None:
     """The first look at every thread: what any detour of it would change; outside of the vdso, if that can be."""
     new = ctx.schema.message("core_entry")
-    if task.task.leader_gone:
+    if task.leader_gone:
         task.threads.append(CollectedThread(task.pid, task.core))
     for tracee in task.task.tracees:
         core = task.core if tracee.pid == task.pid else new()
@@ -154,12 +155,18 @@ def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) 
 
 
 def collect(
-    ctx: Context, task: Collected, interview: Interview, graft: Graft | None, tree: Frozen, filters: seccomp.Filters
+    ctx: Context,
+    task: Collected,
+    interview: Interview,
+    graft: Graft | None,
+    tree: Frozen,
+    filters: seccomp.Filters,
+    known: list[proc.Vma] | None = None,
 ) -> None:
-    """All that a frozen process tells; `graft` is where one was found before the freeze."""
+    """All that a frozen process tells; `graft` is where one was found before the freeze, `known` are its mappings."""
     pid, view, core = task.pid, task.view, task.core
     late: list[str] = []
-    task.vmas = proc.smaps(view, interview.vmas)
+    task.vmas = proc.smaps(view, interview.vmas) if known is None else known
     late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
     listed = timers.listed(view)
     late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree.tasks])
@@ -292,7 +299,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
         identity.dump_thread(thread.core, thread.tid, status["Name"])
         identity.dump_thread_answers(thread.core, answers, asked[identity])
     first = live[0].answers
-    if task.task.leader_gone:
+    if task.leader_gone:
         _dump_dead_leader(ctx, task, live[0])
     signals.dump(core, first, interview.asked[signals])
     timers.dump(core, first, interview.asked[timers])
@@ -304,7 +311,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
 def collect_memory(ctx: Context, task: Collected, interview: Interview, files: FileTable) -> None:
     """Mappings and the addresses of the process."""
     first = task.live[0].answers
-    stat = proc.Stat(task.view) if task.task.leader_gone else task.stat
+    stat = proc.Stat(task.view) if task.leader_gone else task.stat
     mm_kind.dump(task.mm, first, interview.asked[mm_kind], task.view, stat, ctx.arch.is_compat(task.live[0].regs))
     sched.dump_coredump_filter(task.mm, task.view)
     if any(v.path == vma_kind.AIO for v in task.vmas):

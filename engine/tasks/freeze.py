@@ -207,13 +207,13 @@ class Frozen:
             todo += reversed(kids.get(pid, []))
         escaped = by_pid.keys() - {task.pid for task in order}
         for pid in sorted(escaped):  # its parent has ended, and somebody outside of the tree adopted it
-            _thaw(by_pid[pid], False)
+            let_go(by_pid[pid], False)
         self.tasks = order
 
     def thaw(self, stopped: bool = False) -> None:
         """Let all go, and send again what was kept back meanwhile. `stopped`: leave them in SIGSTOP."""
         for task in self.tasks:
-            _thaw(task, stopped)
+            let_go(task, stopped)
 
     def kill(self) -> None:
         """SIGKILL, parents first, so that nobody sees a child's end; and wait until all are dead.
@@ -244,7 +244,7 @@ def frozen(root: int, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -
         tree.thaw()
 
 
-def _thaw(task: Task, stopped: bool) -> None:
+def let_go(task: Task, stopped: bool) -> None:
     """Let one go; whoever has died meanwhile is passed over."""
     tracees, task.tracees = task.tracees, []
     if stopped and tracees and not task.stop:

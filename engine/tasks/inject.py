@@ -18,7 +18,7 @@ from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee, Visit
 from engine.kernel.uapi import mman as mm
 from engine.plan import abi
-from engine.plan.program import Arena, Program, status
+from engine.plan.program import Arena, Machine, Program, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,28 +50,31 @@ class Questionnaire:
         self.size = len(self.image)
 
 
-class Graft:
-    """Where a task's graft goes: that can be found before the task is frozen."""
+class Site:
+    """Where code of ours can go in a task: that can be found before the task is frozen."""
 
-    __slots__ = ("code", "pid", "place", "size", "what")
+    __slots__ = ("_blob", "code", "pid", "place", "size")
 
-    def __init__(self, pid: int, vmas: list[proc.Vma], what: Questionnaire) -> None:
-        machine = what.arena.machine
-        blob = machine.blob
+    def __init__(self, pid: int, vmas: list[proc.Vma], machine: Machine) -> None:
+        blob = self._blob = machine.blob
         self.pid = pid
-        self.what = what
         self.code = machine.executor[blob["graft"] : blob["graft"] + blob["graft_size"]]
         self.size = len(self.code) + -len(self.code) % 16
         self.place = self._find(pid, vmas)
 
     def at(self, name: str) -> int:
         """The address of a part of the graft in the task."""
-        return self.place + self.what.arena.machine.blob[name]
+        return self.place + self._blob[name]
+
+    @property
+    def free(self) -> bool:
+        """Are the bytes still nobody's?"""
+        return self._is_dead(self.pid, self.place)
 
     def _is_dead(self, pid: int, address: int) -> bool:
         """Are these bytes nobody's: zeroes, or a graft that an engine killed half-way has left there?"""
         there = memory.read(pid, address, self.size)
-        return there == bytes(self.size) or there.startswith(self.code[: self.what.arena.machine.blob["graft_tail"]])
+        return there == bytes(self.size) or there.startswith(self.code[: self._blob["graft_tail"]])
 
     def _find(self, pid: int, vmas: list[proc.Vma]) -> int:
         """The address of dead bytes at the end of an executable page, the vdso's before any other's.
@@ -83,12 +86,22 @@ class Graft:
                 return vma.end - self.size
         raise KernelError(f"placing code in task {pid}", errno.ENOEXEC, "no executable mapping ends in unused bytes")
 
+
+class Graft(Site):
+    """Where a task's graft goes, and what for."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, pid: int, vmas: list[proc.Vma], what: Questionnaire) -> None:
+        super().__init__(pid, vmas, what.arena.machine)
+        self.what = what
+
     def fits(self, vmas: list[proc.Vma]) -> bool:
         """Now that the task is frozen: is the place still there, and the arena's address still free?"""
         start, end = self.what.arena.base, self.what.arena.base + 2 * self.what.size
         free = all(v.end <= start or v.start >= end for v in vmas)
         there = any(_can_hold(v) and v.end == self.place + self.size for v in vmas)
-        return free and there and self._is_dead(self.pid, self.place)
+        return free and there and self.free
 
 
 def _can_hold(vma: proc.Vma) -> bool:
@@ -185,6 +198,40 @@ def _home(arch: ModuleType, regs: bytes | bytearray, mask: int, tail: int) -> by
     return bytes(abi.HOME.codec.pack(mask, tail) + arch.graft_registers(regs))
 
 
+def _code(arch: ModuleType, site: Site, regs: bytes | bytearray, mask: int, fields: tuple[int, ...]) -> bytearray:
+    """The graft for a thread with these registers and signal mask; `fields` are those of struct graft."""
+    code = bytearray(arch.graft_of(regs, site.code))
+    at = site.at("graft_data") - site.place
+    abi.GRAFT.codec.pack_into(code, at, *fields)
+    home = _home(arch, regs, mask, site.at("graft_tail"))
+    code[at + abi.GRAFT.size : at + abi.GRAFT.size + len(home)] = home
+    return code
+
+
+def call(arch: ModuleType, tracee: Tracee, site: Site, regs: bytes | bytearray, mask: int, nr: int, *args: int) -> int:
+    """One system call by a stopped thread, whose registers and signal mask these are; -errno included.
+
+    Afterwards it is as before, and stopped. Whenever the engine dies, it goes on by itself.
+    """
+    code = _code(arch, site, regs, mask, (0,) * len(abi.GRAFT.fields))  # no arena: `munmap` has nothing to do
+    mem = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.pwrite(mem, code, site.place)
+        try:
+            tracee.set_general(arch.for_syscall(regs, site.place, nr, *args))
+            tracee.block_all()
+            tracee.to_syscall_stop()
+            tracee.to_syscall_stop()
+            got: int = arch.syscall_result(tracee.general())
+            return got
+        finally:
+            tracee.set_sigmask(mask)
+            tracee.set_general(regs)
+    finally:
+        os.pwrite(mem, bytes(len(code)), site.place)
+        os.close(mem)
+
+
 @contextmanager
 def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytearray, mask: int) -> Iterator[Parasite]:
     """Map the arena into a stopped task by its first thread, whose registers and signal mask these are.
@@ -194,14 +241,10 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
     """
     pid, what, place = tracee.pid, graft.what, graft.place
     arena = what.arena
-    blob, nr = arena.machine.blob, arena.machine.nr
-    code = bytearray(arch.graft_of(regs, graft.code))
+    nr = arena.machine.nr
     fields = (0, what.stack, what.first.address, arena.base, what.size, what.inside)
     others = (0, what.other_stack, what.other.address)
-    abi.GRAFT.codec.pack_into(code, blob["graft_data"], *fields, *others)
-    home = _home(arch, regs, mask, graft.at("graft_tail"))
-    at = blob["graft_data"] + abi.GRAFT.size
-    code[at : at + len(home)] = home
+    code = _code(arch, graft, regs, mask, fields + others)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
     try:
         os.pwrite(mem, code, place)

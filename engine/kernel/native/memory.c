@@ -22,6 +22,7 @@
 #define BATCH	       512
 #define PM_EXCLUSIVE   (1ull << 56) /* of /proc/PID/pagemap */
 #define THREADS_MAX    8
+#define ZD_KEPT	       4
 #define PAGES_A_THREAD (16 * 256ul) /* 16 MiB that make one more thread worth it */
 
 #ifndef PAGEMAP_SCAN
@@ -167,11 +168,29 @@ static int write_all(int fd, const char *buf, unsigned long size, unsigned long 
 	return 0;
 }
 
+/* Both lists of runs, in the order of their addresses, those of `kept` with that flag, into `out`. */
+long zd_merge_runs(const struct zd_run *runs, unsigned count, const struct zd_run *kept, unsigned nkept,
+		   struct zd_run *out)
+{
+	unsigned i = 0, j = 0;
+
+	while (i < count || j < nkept)
+		if (j == nkept || (i < count && runs[i].start < kept[j].start)) {
+			out[i + j] = runs[i];
+			i++;
+		} else {
+			out[i + j] = kept[j];
+			out[i + j].flags |= ZD_KEPT;
+			j++;
+		}
+	return i + j;
+}
+
 /* One thread's part of the copy: `pages` pages of the runs, from page number `first` on. */
 struct share {
 	pthread_t thread;
 	const struct zd_run *runs;
-	int pid, mem, pagemap, out;
+	int pid, mem, pagemap, kept, out;
 	unsigned long first, pages;
 	long result;
 };
@@ -210,11 +229,26 @@ static long read_run(const struct share *s, unsigned long addr, char *buf, unsig
 	return 0;
 }
 
+static long read_kept(int fd, char *buf, unsigned long size, unsigned long offset)
+{
+	while (size) {
+		long r = pread(fd, buf, size, offset);
+
+		if (r <= 0)
+			return r < 0 ? -errno : -EFAULT;
+		buf += r;
+		offset += r;
+		size -= r;
+	}
+	return 0;
+}
+
 static void *copy_share(void *arg)
 {
 	struct share *s = arg;
 	const struct zd_run *run = s->runs;
 	unsigned long skip = s->first, left = s->pages * PAGE, offset = s->first * PAGE, filled = 0;
+	unsigned long kept = 0; /* offset of the next run with flag ZD_KEPT in that file */
 	char *buf =
 		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	long r = 0;
@@ -223,14 +257,23 @@ static void *copy_share(void *arg)
 		s->result = -errno;
 		return NULL;
 	}
-	while (skip >= run->pages && left)
-		skip -= run++->pages;
+	for (; left && skip >= run->pages; run++) {
+		skip -= run->pages;
+		kept += run->flags & ZD_KEPT ? run->pages * PAGE : 0;
+	}
+	if (left && run->flags & ZD_KEPT)
+		kept += skip * PAGE;
 	while (left && !r) {
 		unsigned long at = run->start + skip * PAGE, part = (run->pages - skip) * PAGE;
 
 		part = part < left ? part : left;
 		part = part < BUFFER - filled ? part : BUFFER - filled;
-		r = read_run(s, at, buf + filled, part);
+		if (run->flags & ZD_KEPT) {
+			r = read_kept(s->kept, buf + filled, part, kept);
+			kept += part;
+		} else {
+			r = read_run(s, at, buf + filled, part);
+		}
 		filled += part;
 		left -= part;
 		skip += part / PAGE;
@@ -251,10 +294,11 @@ static void *copy_share(void *arg)
 
 /*
  * Write the pages of all runs to the empty image, big ones by as many threads as there are processors: while
- * one reads from the task another writes. -EFAULT etc. from the task, -ENOSPC etc. from the image.
+ * one reads from the task another writes. -EFAULT etc. from the task, -ENOSPC etc. from the image. Runs with
+ * flag ZD_KEPT come from the file `kept`, where they lie one behind the other.
  */
-long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
-		   struct zd_pages *stats)
+long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
+		   unsigned count, struct zd_pages *stats)
 {
 	struct share shares[THREADS_MAX];
 	unsigned long total = 0, threads;
@@ -273,6 +317,7 @@ long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *
 					   .pid = pid,
 					   .mem = mem,
 					   .pagemap = pagemap,
+					   .kept = kept,
 					   .out = out,
 					   .first = first,
 					   .pages = total * (i + 1) / threads - first};

@@ -28,6 +28,8 @@ long zd_general_get(int pid, void *buf, unsigned long size);
 long zd_general_set(int pid, const void *buf, unsigned long size);
 long zd_regset_get(int pid, unsigned type, void *buf, unsigned long size);
 long zd_regset_set(int pid, unsigned type, const void *buf, unsigned long size);
+int zd_step_out(int pid, unsigned steps, unsigned ip_at, unsigned long start, unsigned long end,
+		long long timeout, int *status);
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size);
 int zd_cpuid(unsigned leaf, unsigned subleaf, unsigned *registers);
 int zd_landlock_abi(void);
@@ -56,8 +58,10 @@ struct zd_pages {
 };
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
 		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats);
-long zd_dump_pages(int pid, int mem, int pagemap, int out, const struct zd_run *runs, unsigned count,
-		   struct zd_pages *stats);
+long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
+		   unsigned count, struct zd_pages *stats);
+long zd_merge_runs(const struct zd_run *runs, unsigned count, const struct zd_run *kept, unsigned nkept,
+		   struct zd_run *out);
 
 /* same.c */
 struct zd_frames;

@@ -78,6 +78,31 @@ long zd_general_set(int pid, const void *buf, unsigned long size)
 #endif
 }
 
+/* See engine/kernel/singlestep.py. 1: out; 0: still inside; 2: another stop than a step's, in `status`. */
+int zd_step_out(int pid, unsigned steps, unsigned ip_at, unsigned long start, unsigned long end,
+		long long timeout, int *status)
+{
+	char regs[512];
+
+	while (steps--) {
+		unsigned long ip;
+		long r = zd_ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
+
+		r = r ? r : zd_wait(pid, __WALL, timeout, status);
+		if (r < 0)
+			return r;
+		if (*status != (SIGTRAP << 8 | 0x7f))
+			return 2;
+		r = zd_general_get(pid, regs, sizeof(regs));
+		if (r < 0)
+			return r;
+		memcpy(&ip, regs + ip_at, sizeof(ip));
+		if (ip < start || ip >= end)
+			return 1;
+	}
+	return 0;
+}
+
 /* Where an extended state component lies in the NT_X86_XSTATE set: CPUID leaf 0xd. -ENODEV: this CPU has
  * none. */
 int zd_xstate_offset(unsigned component, unsigned *offset, unsigned *size)
