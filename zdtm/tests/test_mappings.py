@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from engine.images.files import Images
 from engine.kernel import proc
 from engine.memory import aio, guard, hugetlb, vmas
 from engine.plan.program import place
-from zdtm.tests.tasks import Criu, finish, wait
+from zdtm.tests.tasks import Criu, end_restored, finish, wait
 
 PAGE = 4096
 AREA = "7f0000000000-7f0000001000"
@@ -374,8 +373,6 @@ def test_threads_that_refuse_writable_code(
     (tmp_path / "again").mkdir()
     criu("dump", "-t", str(process.pid), "-D", str(tmp_path / "again"))
     process.wait()
-    restored = subprocess.Popen([engine_criu, "restore", "-D", str(tmp_path / "again")], cwd=tmp_path)
-    wait(lambda: os.path.exists(f"/proc/{process.pid}") and len(proc.threads(process.pid)) == 6)
-    wait(lambda: proc.status(process.pid)["TracerPid"] == "0")
-    os.kill(process.pid, 15)
-    assert restored.wait(5) == 0
+    criu("restore", "-d", "-S", "-D", str(tmp_path / "again"))
+    assert len(proc.threads(process.pid)) == 6
+    end_restored(process.pid)
