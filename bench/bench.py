@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -170,7 +171,8 @@ def arguments() -> argparse.Namespace:
 
 
 def build(programs: Path) -> None:
-    """Compile the processes of the benchmark."""
+    """Compile the processes of the benchmark, and our Python: where it may not write, each start would."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", HERE.parent / "engine"], check=True)
     for name in ("worker", "command"):
         command = ["gcc", "-O2", "-Wall", "-pthread", "-o", str(programs / name), str(HERE / f"{name}.c")]
         subprocess.run(command, check=True)
@@ -179,6 +181,7 @@ def build(programs: Path) -> None:
 def main() -> int:
     """Print the table; exit status 1 when a command fails, or what was restored is not what was dumped."""
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the processes go, and the images
     engines = {"ours": args.ours} | ({"peer": Path(args.peer)} if args.peer else {})
     workload.adopt()
     programs = Path(tempfile.mkdtemp(prefix="zdtm-bench-"))
