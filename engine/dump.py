@@ -12,8 +12,8 @@ from engine.errors import KernelError
 from engine.files.table import FileTable
 from engine.files.validation import Validation
 from engine.images.files import Images
-from engine.kernel import memory, proc, process
-from engine.kernel.frames import Frames, owner_of
+from engine.kernel import memory, pagemap, proc, process
+from engine.kernel.frames import Frames
 from engine.kernel.uapi import ptrace as pt
 from engine.memory import guard, uprobes, vdso
 from engine.memory import vmas as vma_kind
@@ -28,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PE_PRESENT, PE_LAZY = 4, 2
 _FREEZES = 4  # attempts to freeze it where the rest of a sleep can be told
 # Identifiers of tasks' kernel objects: 1 is the engine's own, as in CRIU's images.
 _OWN_ID, _FIRST_ID = 1, 2
@@ -193,6 +192,7 @@ def _pages(ctx: Context, state: Dump) -> None:
     state.stats.pages_scanned = pages.scanned
     state.stats.pages_written = pages.written
     state.stats.memdump = clock.total()
+    ctx.log.info(f"{pages.written} pages written, {pages.zero} left out that are all zeroes")
     state.stats.memwrite = pages.write_us
 
 
@@ -201,34 +201,23 @@ def _pages_of(
 ) -> bool:
     """One address space. Says whether its pagemap tells which `frames` it has in common with others before it."""
     pid = task.view
-    ranges = [
-        (v.start, v.end, memory.WHOLE if vma_kind.is_whole(v) else memory.LAZY * vma_kind.can_be_lazy(v))
-        for v in task.mm.vmas
-        if vma_kind.has_pages(v)
-    ]
+    ranges = [(v.start, v.end, vma_kind.page_flags(v)) for v in task.mm.vmas if vma_kind.has_pages(v)]
     if uprobes.present(task.vmas):
         ranges = uprobes.without_breakpoints(pid, task.vmas, ranges)
-    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    where = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     out = images.create_raw("PAGES", number)
     try:
         shared = [(v.start, v.end, memory.GUARDS) for v in task.mm.vmas if v.status & vma_kind.FILE_SHARED]
-        runs, guards = memory.scan_pages(pagemap, ranges + shared, pages)
+        runs, guards = memory.scan_pages(where, ranges + shared, pages)
         guard.dump(task.mm, guards)
-        told = frames.split(pagemap, task.pid, runs) if frames else None
-        memory.dump_pages(pid, mem, pagemap, out, f"{images.path}/{images.name('PAGES', number)}", runs, pages)
+        told = frames.split(where, task.pid, runs) if frames else None
+        name = f"{images.path}/{images.name('PAGES', number)}"
+        runs = memory.dump_pages(pid, mem, where, out, name, told or runs, pages)
     finally:
-        for fd in (pagemap, mem, out):
+        for fd in (where, mem, out):
             os.close(fd)
-    new = ctx.schema.message
-    task.pagemap.append(new("pagemap_head")(pages_id=number))
-    entry = new("pagemap_entry")
-    for start, count, flags in told or runs:
-        how = PE_PRESENT | (PE_LAZY if flags & memory.LAZY else 0)
-        new_entry = entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count)
-        if owner := owner_of(flags):
-            new_entry.same_as = owner
-        task.pagemap.append(new_entry)
+    task.pagemap = (ctx.schema.message("pagemap_head")(pages_id=number), runs)
     return told is not None
 
 
@@ -264,8 +253,8 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
             images.write("CORE", (thread.tid,), [thread.core])
         memory_of = mms[task.ids["vm"]]
         images.write("MM", (task.pid,), [task.mm])
-        head, *entries = memory_of.pagemap
-        images.write_pagemap("PAGEMAP", task.pid, head, entries)
+        head, runs = memory_of.pagemap
+        images.write_chunks("PAGEMAP", (task.pid,), head, pagemap.encode(runs))
         ids = {f"{kind}_id": ident for kind, ident in task.ids.items()}
         images.write("IDS", (task.pid,), [new("task_kobj_ids_entry")(**ids, **ns)])
         images.write("FS", (task.pid,), [task.fs])
