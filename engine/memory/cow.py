@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.kernel.frames import same_pages
+from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman
 from engine.memory import guard, vmas
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from engine.tasks.births import Node
     from engine.tasks.images import TaskImages, TreeImages
 
-    # (address, bytes, offset in the image, number of the image, whose the page was first or 0 where that is unknown)
+    # (address, bytes, offset in the image | HUGE_OFFSET, number of the image, whose the page was first or 0 where that
+    # is unknown)
     Part = tuple[int, int, int, int, int]
     Range = tuple[int, int]
 
@@ -262,7 +264,9 @@ def _same(a: list[Part], b: list[Part], image: Callable[[int], int]) -> list[Ran
         return []
     if a[0][4] and b[0][4]:
         return [(start, end) for start, end, one, other in _both(a, b) if one[4] == other[4]]
-    one, other = ([(at, size, offset, image(number)) for at, size, offset, number, _ in parts] for parts in (a, b))
+    one, other = (
+        [(at, size, offset & -PAGE, image(number)) for at, size, offset, number, _ in parts] for parts in (a, b)
+    )
     return same_pages(one, other)
 
 
