@@ -292,12 +292,15 @@ def _pages_of(
         runs, guards = memory.scan_pages(where, ranges, pages)
         guard.dump(task.mm, guards)
         if clone and clone.kept_runs:
-            runs = memory.merge(runs, clone.kept_runs)
+            runs = memory.merge(runs, clone.kept_runs, memory.KEPT)
         if clone and clone.kept_guards:
             guard.dump(task.mm, clone.kept_guards)
         told = frames.split(where, task.pid, runs) if frames else None
         name = f"{images.path}/{images.name('PAGES', number)}"
-        runs = memory.dump_pages(pid, mem, where, out, name, told or runs, pages, clone.kept if clone else -1)
+        runs, shared = memory.apart(told) if told and ctx.options.share_pages else (told or runs, None)
+        runs = memory.dump_pages(pid, mem, where, out, name, runs, pages, clone.kept if clone else -1)
+        if shared:
+            runs = memory.merge(runs, shared, memory.ELSEWHERE)
     finally:
         for fd in (where, mem, out):
             os.close(fd)

@@ -19,6 +19,7 @@ GUARDS: int = lib.ZD_GUARDS
 HUGE: int = lib.ZD_HUGE
 SPARSE: int = lib.ZD_SPARSE
 KEPT: int = lib.ZD_KEPT
+ELSEWHERE: int = lib.ZD_ELSEWHERE
 SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too
 
 
@@ -111,10 +112,17 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     return Runs(_owned(out[0]), count), Runs(_owned(guards[0]), int(nguards[0]))
 
 
-def merge(runs: Runs, kept: Runs) -> Runs:
-    """Both in address order; those of `kept` come from dump_pages' file of that name (KEPT)."""
-    out = ffi.new("struct zd_run[]", max(runs.count + kept.count, 1))
-    return Runs(out, lib.zd_merge_runs(runs.raw, runs.count, kept.raw, kept.count, out))
+def merge(runs: Runs, others: Runs, flag: int) -> Runs:
+    """Both in address order, the others with a flag: KEPT, ELSEWHERE."""
+    out = ffi.new("struct zd_run[]", max(runs.count + others.count, 1))
+    return Runs(out, lib.zd_merge_runs(runs.raw, runs.count, others.raw, others.count, flag, out))
+
+
+def apart(runs: Runs) -> tuple[Runs, Runs]:
+    """Of runs that are split by who has their frames (Frames.split): its own, and those whose contents others have."""
+    own, others = ffi.new("struct zd_run[]", max(runs.count, 1)), ffi.new("struct zd_run[]", max(runs.count, 1))
+    count = lib.zd_own_runs(runs.raw, runs.count, own, others)
+    return Runs(own, count), Runs(others, runs.count - count)
 
 
 def dump_pages(

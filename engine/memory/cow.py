@@ -153,15 +153,14 @@ def _adopt(space: Space, others: list[Space], image: Callable[[int], int]) -> No
 
 def _common(rests: list[tuple[int, list[Part]]], image: Callable[[int], int]) -> Iterator[tuple[set[int], list[Part]]]:
     """What several tasks have: (pids, parts), given each one's (pid, parts); one pid may be there more than once."""
-    layers: list[list[Part]] = []  # of different versions of the same pages
-    whose: dict[int, int] = {}  # number of an image -> pid
-    for pid, rest in rests:
-        whose.update((part[3], pid) for part in rest)
+    layers: list[list[Any]] = []  # of different versions of the same pages: parts, with a pid
+    for pid, its in rests:
+        rest: list[Any] = [(*part, pid) for part in its]
         for parts in layers:
-            common = cut(parts, _same(parts, rest, image))
+            common: list[Any] = cut(parts, _same(parts, rest, image))
             rest = without(rest, ranges(common))
-            if common := [part for part in common if whose[part[3]] != pid]:
-                yield {pid, *(whose[part[3]] for part in common)}, common
+            if common := [part for part in common if part[5] != pid]:
+                yield {pid, *(part[5] for part in common)}, [part[:5] for part in common]
         for i, parts in enumerate(layers):
             taken = ranges(parts)
             layers[i] = merged(parts, without(rest, taken))
@@ -265,7 +264,7 @@ def _same(a: list[Part], b: list[Part], image: Callable[[int], int]) -> list[Ran
     if a[0][4] and b[0][4]:
         return [(start, end) for start, end, one, other in _both(a, b) if one[4] == other[4]]
     one, other = (
-        [(at, size, offset & -PAGE, image(number)) for at, size, offset, number, _ in parts] for parts in (a, b)
+        [(part[0], part[1], part[2] & -PAGE, image(part[3])) for part in parts] for parts in (a, b)
     )
     return same_pages(one, other)
 
@@ -297,7 +296,7 @@ def ranges(parts: list[Part]) -> list[Range]:
 
 
 def _piece(part: Part, start: int, end: int) -> Part:
-    return start, end - start, part[2] + start - part[0], part[3], part[4]
+    return (start, end - start, part[2] + start - part[0], *part[3:])
 
 
 def cut(parts: list[Part], where: list[Range]) -> list[Part]:

@@ -44,7 +44,9 @@ class Spaces:
         # who is alone has no need of lists of parts, which are long where memory is fragmented
         alone = len(owners) == 1 and not owners[0].rings
         self._alone = _loads(owners[0]) if alone else None
-        self._spaces = {task.pid: Space(task, [] if alone else _parts(task)) for task in owners}
+        self._spaces: dict[int, Space] = {}
+        for task in owners:
+            self._spaces[task.pid] = Space(task, [] if alone else _parts(task, self._spaces))
         if len(self._spaces) > 1:
             cow.plan(tree, self._spaces, lambda number: opener.raw("PAGES", number))
 
@@ -241,17 +243,18 @@ def _stray(task: TaskImages, at: int) -> BadImage:
     return BadImage(f"pagemap-{task.pid}.img", 0, what)
 
 
-def _parts(task: TaskImages) -> list[Part]:
-    """All stored pages, by address and in file order; a part lies in one mapping."""
+def _parts(task: TaskImages, others: dict[int, Space]) -> list[Part]:
+    """All stored pages, by address; a part lies in one mapping. What is stored with one of the others is there too."""
     out: list[Part] = []
     offset = 0
     vdso_areas = [v for v in task.mm.vmas if v.status & vmas.VDSO]
     by_page = cow.mapped(task)
     starts = [v.start for v in by_page]
     for at, count, flags in task.pagemap:
-        if not flags & PE_PRESENT:
-            continue
         end = at + count * PAGE
+        if not flags & PE_PRESENT:
+            out += _elsewhere(task, at, end, flags >> OWNER, others)
+            continue
         owner = (flags >> OWNER or task.pid) if task.tells_frames else 0
         huge = HUGE_OFFSET if flags & HUGE else 0
         while at < end:
@@ -268,3 +271,14 @@ def _parts(task: TaskImages) -> list[Part]:
             at += part
             offset += part
     return out
+
+
+def _elsewhere(task: TaskImages, start: int, end: int, owner: int, others: dict[int, Space]) -> list[Part]:
+    """The pages of a range that are stored with their owner alone; those that are not there either are zeroes."""
+    if owner not in others:
+        what = f"pages at {start:#x} are stored with pid {owner}, which does not come before it; dump again"
+        raise BadImage(f"pagemap-{task.pid}.img", 0, what)
+    where = [(max(v.start, start), min(v.end, end)) for v in cow.mapped(task) if v.start < end and start < v.end]
+    if sum(b - a for a, b in where) != end - start:
+        raise _stray(task, start)
+    return cow.cut(others[owner].parts, where)

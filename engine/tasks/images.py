@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.errors import BadImage
 from engine.files import ghost, kinds
 from engine.images.files import Images
-from engine.images.pagemap import PE_PARENT, Pagemap
+from engine.images.pagemap import OWNER, PE_PARENT, Pagemap
 from engine.images.schema import text
 from engine.memory import guard
 from engine.memory import vmas as vma_kind
@@ -114,7 +114,7 @@ class TaskImages:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
         if full := vma_kind.check_count(len(self.mm.vmas)):
             out.append(full)
-        if self.pagemap.flags & PE_PARENT:
+        if self.pagemap.flags & PE_PARENT and any(f & PE_PARENT and not f >> OWNER for _, _, f in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
         return [f"pid {self.pid}: {line}" for line in out]
 

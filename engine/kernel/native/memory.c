@@ -215,22 +215,35 @@ static long read_all(int fd, char *buf, unsigned long size, unsigned long offset
 	return 0;
 }
 
-/* Both lists of runs, in the order of their addresses, those of `kept` with that flag, into `out`. */
-long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *kept,
-		   unsigned long nkept, struct zd_run *out)
+/* Both lists of runs, in the order of their addresses, the others with a flag, into `out`. */
+long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *others,
+		   unsigned long nothers, unsigned flag, struct zd_run *out)
 {
 	unsigned long i = 0, j = 0;
 
-	while (i < count || j < nkept)
-		if (j == nkept || (i < count && runs[i].start < kept[j].start)) {
+	while (i < count || j < nothers)
+		if (j == nothers || (i < count && runs[i].start < others[j].start)) {
 			out[i + j] = runs[i];
 			i++;
 		} else {
-			out[i + j] = kept[j];
-			out[i + j].flags |= ZD_KEPT;
+			out[i + j] = others[j];
+			out[i + j].flags |= flag;
 			j++;
 		}
 	return i + j;
+}
+
+/* Take those apart that have an owner (zd_frames_split), but for the whole ones. Returns how many are `own`. */
+long zd_own_runs(const struct zd_run *runs, unsigned long count, struct zd_run *own, struct zd_run *others)
+{
+	unsigned long n = 0, m = 0;
+
+	for (unsigned long i = 0; i < count; i++)
+		if (runs[i].flags >> 32 && !(runs[i].flags & ZD_WHOLE))
+			others[m++] = runs[i];
+		else
+			own[n++] = runs[i];
+	return n;
 }
 
 /*

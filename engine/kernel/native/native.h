@@ -64,14 +64,16 @@ enum {
 	ZD_HUGE = 8,	/* of a run: in huge pages */
 	ZD_SPARSE = 16, /* pages that are all zeroes are left out */
 	ZD_KEPT = 32,	/* of a run: its contents are in a file */
+	ZD_ELSEWHERE = 64, /* of a run: its contents are with its owner */
 };
 void zd_free_runs(struct zd_run *runs);
 long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run **runs,
 		   struct zd_run **guards, unsigned long *nguards, struct zd_pages *stats);
 long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
 		   unsigned long count, struct zd_run **made, struct zd_pages *stats);
-long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *kept,
-		   unsigned long nkept, struct zd_run *out);
+long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *others,
+		   unsigned long nothers, unsigned flag, struct zd_run *out);
+long zd_own_runs(const struct zd_run *runs, unsigned long count, struct zd_run *own, struct zd_run *others);
 
 /* pagemap.c */
 struct zd_sum {

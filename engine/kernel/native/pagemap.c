@@ -50,7 +50,9 @@ long zd_pagemap_encode(const struct zd_run *runs, unsigned long count, unsigned 
 		*to++ = 2 << 3; /* nr_pages of old images */
 		*to++ = 0;
 		*to++ = 4 << 3;
-		*to++ = PE_PRESENT | (run->flags & ZD_LAZY ? PE_LAZY : 0);
+		*to++ = run->flags & ZD_ELSEWHERE
+				? PE_PARENT /* which other readers look for, and say that it is not there */
+				: PE_PRESENT | (run->flags & ZD_LAZY ? PE_LAZY : 0);
 		*to++ = 5 << 3;
 		to = put_varint(to, run->pages);
 		if (run->flags >> OWNER) {
