@@ -1,10 +1,13 @@
 /*
- * The benchmark's processes. worker FILE memory MIB | tree TASKS | threads COUNT
+ * The benchmark's processes. worker FILE random MIB | zero MIB | fragments MIB | relatives MIB | tree TASKS |
+ * threads COUNT
  *
  * The first task spins on the clock and keeps the largest gap that it has seen in FILE (struct seen), until
- * it is killed; writing 0 there starts anew. Before that it touches MIB mebibytes, or has TASKS tasks made in
+ * it is killed; writing 0 there starts anew. Before that it fills MIB mebibytes (with zeroes; every second
+ * page of 5,000 mappings; those of a child that changes a twentieth of the pages), or has TASKS tasks made in
  * all (itself, children and grandchildren), or COUNT threads more. Those sleep in futex(2) until `asked`
- * grows; each then looks at what it has in private memory and counts itself in `answers`, or in `wrong`.
+ * grows; each then looks at what it has in private memory, as does the one that spins, and counts itself in
+ * `answers`, or in `wrong`.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -19,7 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OWN (64 << 10) /* bytes that each task of a tree has of its own */
+#define PAGE	  4096ul
+#define OWN	  (64 << 10) /* bytes that each task of a tree has of its own */
+#define FRAGMENTS 5000
+#define CHANGED	  20
+#define ZERO	  UINT64_MAX
 
 struct seen {		       /* bench.py knows the offsets */
 	volatile uint64_t gap; /* ns */
@@ -27,7 +34,7 @@ struct seen {		       /* bench.py knows the offsets */
 	_Atomic uint32_t asked;
 	_Atomic uint32_t answers;
 	_Atomic uint32_t wrong;
-	volatile uint32_t others; /* how many answer; the last word to be set */
+	volatile uint32_t others; /* how many answer, the first task too; the last word to be set */
 };
 
 static struct seen *seen;
@@ -45,41 +52,110 @@ static uint64_t value(uint64_t who, size_t i)
 	return (i + 1) * 0x9e3779b97f4a7c15u ^ who;
 }
 
-static uint64_t *fill(size_t size, uint64_t who)
+static char *map(size_t size)
 {
-	uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED)
 		_exit(1);
-	for (size_t i = 0; i < size / 8; i++)
-		memory[i] = value(who, i);
 	return memory;
 }
 
-static void answer(const uint64_t *memory, size_t size, uint64_t who)
+/* What a task has in one mapping: every `step` bytes a page. */
+struct own {
+	char *memory;
+	size_t size, step;
+	uint64_t who; /* ZERO: all zeroes */
+	int changed;  /* every CHANGED-th page is not as its parent filled it */
+	int parts;    /* that many mappings, a page apart, counted by `who` */
+};
+
+static int touch(const struct own *o, int only_changed, int write)
+{
+	size_t number = 0;
+
+	for (size_t at = 0; at < o->size; at += o->step) {
+		uint64_t *page = (uint64_t *)(o->memory + at), who = o->who;
+		int changed = o->changed && !(number++ % CHANGED);
+
+		if (only_changed && !changed)
+			continue;
+		who += changed;
+		for (size_t i = 0; i < PAGE / 8; i++) {
+			uint64_t want = who == ZERO ? 0 : value(who, at / 8 + i);
+
+			if (write)
+				page[i] = want;
+			else if (page[i] != want)
+				return 0;
+		}
+	}
+	return 1;
+}
+
+static struct own fill(size_t size, uint64_t who)
+{
+	struct own o = {map(size), size, PAGE, who, 0, 1};
+
+	touch(&o, 0, 1);
+	return o;
+}
+
+static struct own part_of(const struct own *o, int i)
+{
+	struct own part = *o;
+
+	part.memory += i * (o->size + PAGE);
+	part.who += i;
+	return part;
+}
+
+static struct own make_fragments(size_t size)
+{
+	size_t each = (size / FRAGMENTS) & ~(2 * PAGE - 1);
+	struct own o = {map(FRAGMENTS * (each + PAGE)), each, 2 * PAGE, 0, 0, FRAGMENTS};
+
+	for (int i = 0; i < FRAGMENTS; i++) {
+		struct own part = part_of(&o, i);
+
+		munmap(part.memory + each, PAGE);
+		touch(&part, 0, 1);
+	}
+	return o;
+}
+
+static int right(const struct own *o)
+{
+	for (int i = 0; i < o->parts; i++) {
+		struct own part = part_of(o, i);
+
+		if (!touch(&part, 0, 0))
+			return 0;
+	}
+	return 1;
+}
+
+static void answer(const struct own *own)
 {
 	uint32_t last = 0;
 
 	atomic_fetch_add(&seen->answers, 1);
 	for (;;) {
-		int good = 1;
-
 		while (atomic_load(&seen->asked) == last)
 			syscall(SYS_futex, &seen->asked, FUTEX_WAIT, last, NULL, NULL, 0);
 		last = atomic_load(&seen->asked);
-		for (size_t i = 0; i < size / 8; i++)
-			good &= memory[i] == value(who, i);
-		atomic_fetch_add(good ? &seen->answers : &seen->wrong, 1);
+		atomic_fetch_add(right(own) ? &seen->answers : &seen->wrong, 1);
 	}
 }
 
 static void *thread(void *number)
 {
-	uint64_t own[8];
+	_Alignas(PAGE) char page[PAGE];
+	struct own own = {page, PAGE, PAGE, (uintptr_t)number, 0, 1};
 
-	for (size_t i = 0; i < 8; i++)
-		own[i] = value((uintptr_t)number, i);
-	answer(own, sizeof(own), (uintptr_t)number);
+	touch(&own, 0, 1);
+	answer(&own);
 	return NULL;
 }
 
@@ -97,9 +173,25 @@ static void make_tree(int tasks)
 
 			if (grandchild && (pid = fork()) <= 0)
 				who = pid ? _exit(1), 0 : i + 1;
-			answer(fill(OWN, who), OWN, who);
+			struct own own = fill(OWN, who);
+
+			answer(&own);
 		}
 		i += grandchild;
+	}
+}
+
+/* A child with a twentieth of the pages changed. */
+static void make_child(struct own own)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		_exit(1);
+	if (!pid) {
+		own.changed = 1;
+		touch(&own, 1, 1);
+		answer(&own);
 	}
 }
 
@@ -112,8 +204,9 @@ static void make_threads(int count)
 			_exit(1);
 }
 
-static void spin(void)
+static void spin(const struct own *own)
 {
+	uint32_t asked = atomic_load(&seen->asked);
 	uint64_t last = now();
 
 	for (;;) {
@@ -123,16 +216,24 @@ static void spin(void)
 			seen->gap = t - last;
 		last = t;
 		seen->rounds++;
+		if (atomic_load(&seen->asked) != asked) {
+			asked = atomic_load(&seen->asked);
+			atomic_fetch_add(right(own) ? &seen->answers : &seen->wrong, 1);
+			last = now();
+		}
 	}
 }
 
 int main(int argc, char **argv)
 {
+	struct own own = {0};
 	int fd, count, others = 0;
+	const char *kind;
 
 	if (argc != 4 ||
 	    close_range(3, ~0u, 0)) /* what whoever started us has open is none of the workload */
 		return 1;
+	kind = argv[2];
 	count = atoi(argv[3]);
 	fd = open(argv[1], O_RDWR | O_CREAT, 0600);
 	if (fd < 0 || ftruncate(fd, 4096))
@@ -141,14 +242,18 @@ int main(int argc, char **argv)
 	if (seen == MAP_FAILED)
 		return 1;
 	close(fd);
-	if (!strcmp(argv[2], "tree"))
+	if (!strcmp(kind, "tree"))
 		make_tree(count), others = count - 1;
-	else if (!strcmp(argv[2], "threads"))
+	else if (!strcmp(kind, "threads"))
 		make_threads(count), others = count;
+	else if (!strcmp(kind, "fragments"))
+		own = make_fragments((size_t)count << 20);
 	else if (count)
-		fill((size_t)count << 20, 0);
+		own = fill((size_t)count << 20, strcmp(kind, "zero") ? 0 : ZERO);
+	if (!strcmp(kind, "relatives"))
+		make_child(own), others = 1;
 	while (atomic_load(&seen->answers) < (uint32_t)others)
 		usleep(1000);
-	seen->others = others;
-	spin();
+	seen->others = others + 1;
+	spin(&own);
 }

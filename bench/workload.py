@@ -13,9 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-NAMES: dict[str, tuple[str, int]] = {  # how worker.c is told what to be
-    "idle": ("memory", 0),
-    "256 MiB": ("memory", 256),
+NAMES: dict[str, tuple[str, int]] = {  # how worker.c is told what to be; a number is of MiB, tasks or threads
+    "idle": ("random", 0),
+    "64 MiB": ("random", 64),
+    "1 GiB": ("random", 1024),
+    "4 GiB": ("random", 4096),
+    "fragmented": ("fragments", 1024),
+    "copy-on-write": ("relatives", 1024),
+    "zeroes": ("zero", 1024),
     "tree": ("tree", 100),
     "threads": ("threads", 500),
 }
@@ -24,7 +29,7 @@ _GAP, _ROUNDS, _ASKED, _ANSWERS, _WRONG, _OTHERS = 0, 8, 16, 20, 24, 28
 _FUTEX_WAKE = 1
 _NR_FUTEX = {"x86_64": 202, "aarch64": 98}
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE_S = 20
+_PATIENCE_S = 60
 
 
 def adopt() -> None:
@@ -66,7 +71,7 @@ class Workload:
 
     def __init__(self, program: Path, name: str) -> None:
         kind, count = NAMES[name]
-        self.tasks = count if kind == "tree" else 1
+        self.tasks = {"tree": count, "relatives": 2}.get(kind, 1)
         self.threads = 1 + count if kind == "threads" else 1
         self.file = program.with_name("seen")
         self.file.unlink(missing_ok=True)
@@ -103,7 +108,7 @@ class Workload:
         number = _NR_FUTEX[platform.machine()]
         ctypes.CDLL(None).syscall(number, ctypes.c_void_p(word), _FUTEX_WAKE, 0x7FFFFFFF, None, None, 0)
         try:
-            _until(lambda: self._word(_ANSWERS) + self._word(_WRONG) >= self.others, "not all wake up")
+            _until(lambda: self._word(_ANSWERS) + self._word(_WRONG) >= self.others, "not all answer")
         except RuntimeError as e:
             raise RuntimeError(f"{e}: {self._word(_ANSWERS)} of {self.others}") from None
         if wrong := self._word(_WRONG):

@@ -10,6 +10,9 @@
 #define FUTEX_OWNER_DIED 0x40000000u
 #define ALL		 0x7fffffff
 
+#define MADV_POPULATE_WRITE 23
+#define MADV_COLLAPSE	    25
+
 #define AGAIN_NS 100000000ul /* how often somebody who waits for another task looks for the coordinator */
 
 static long futex_wait(u32 *word, u32 seen, u64 ns)
@@ -80,6 +83,59 @@ static long wait_gone(u32 *word, u32 *keeper)
 	}
 }
 
+struct part { /* struct iovec */
+	u64 at, size;
+};
+
+/* The next piece of a part, after the kernel has been told to make room for it: a huge page, or many at a
+ * time. */
+static u64 make_room(u64 at, u64 size, int huge)
+{
+	u64 most = huge ? LOAD_HUGE - (at & (LOAD_HUGE - 1)) : LOAD_PIECE;
+
+	size = size < most ? size : most;
+	if (huge) {
+		/* of nothing a huge page cannot be made; without one, pages come as they are read */
+		arch_syscall(ARCH_NR_madvise, at, 4096, MADV_POPULATE_WRITE, 0, 0, 0);
+		arch_syscall(ARCH_NR_madvise, at & ~(LOAD_HUGE - 1ul), LOAD_HUGE, MADV_COLLAPSE, 0, 0, 0);
+	} else if (size >= LOAD_SMALL) {
+		arch_syscall(ARCH_NR_madvise, at, size, MADV_POPULATE_WRITE, 0, 0, 0);
+	}
+	return size;
+}
+
+/* Small parts that lie together in the file are read in one call, others piece by piece. */
+static long load(int fd, struct part *v, u64 *offset, u64 count, u32 *keeper)
+{
+	while (count) {
+		u64 n = 1, size = v->size, from = *offset & ~1ul;
+		struct part piece = *v;
+		long r;
+
+		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
+			return -125; /* ECANCELED */
+		if (size >= LOAD_SMALL || *offset & 1)
+			piece.size = size = make_room(v->at, size, *offset & 1);
+		else
+			while (n < count && n < LOAD_IOV_MAX && v[n].size < LOAD_SMALL &&
+			       offset[n] == from + size)
+				size += v[n++].size;
+		r = arch_syscall(ARCH_NR_preadv, fd, (u64)(n == 1 ? &piece : v), n, from, 0, 0);
+		if (r != (long)size)
+			return r < 0 ? r : -61; /* ENODATA: the image ends there */
+		if (n == 1 && size < v->size) {
+			v->at += size;
+			v->size -= size;
+			*offset += size;
+			continue;
+		}
+		v += n;
+		offset += n;
+		count -= n;
+	}
+	return 0;
+}
+
 static int is_expected(const struct op *o, long r)
 {
 	if (o->expect == EXPECT_ANY)
@@ -112,6 +168,7 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 			break;
 		case OP_WAIT: r = wait_for(p, (u32 *)a[0], (u32)a[1], keeper); break;
 		case OP_GONE: r = wait_gone((u32 *)a[0], keeper); break;
+		case OP_LOAD: r = load(a[0], (struct part *)a[1], (u64 *)a[2], a[3], keeper); break;
 		case OP_PARK: tell(p, STATE_PARKED); park(p, keeper);
 		}
 		o->result = r;

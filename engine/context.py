@@ -7,6 +7,7 @@ import os
 from engine.arch import this_machine
 from engine.images.files import Images
 from engine.images.schema import Schema
+from engine.kernel import pagemap
 from engine.kernel.ptrace import XstateLayout
 from engine.log import Log
 from engine.options import Options
@@ -37,4 +38,4 @@ class Context:
 
     def images(self) -> Images:
         """The images directory of --images-dir."""
-        return Images.open(self.schema, self.options.images_dir)
+        return Images.open(self.schema, self.options.images_dir, pagemap)

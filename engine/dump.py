@@ -12,8 +12,8 @@ from engine.errors import KernelError
 from engine.files.table import FileTable
 from engine.files.validation import Validation
 from engine.images.files import Images
-from engine.kernel import memory, proc, process
-from engine.kernel.frames import Frames, owner_of
+from engine.kernel import memory, pagemap, proc, process
+from engine.kernel.frames import Frames
 from engine.kernel.uapi import ptrace as pt
 from engine.memory import guard, uprobes, vdso
 from engine.memory import vmas as vma_kind
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 
     from engine.memory.snapshot import Clone, Snapshot
 
-PE_PRESENT, PE_LAZY = 4, 2
 # Bytes of memory from which on a task that runs on is cloned; of less the copy takes no longer than the cloning.
 _SNAPSHOT_MIN = 6 << 20
 # Messages that a freeze makes the first of: their classes are made before.
-_EARLY = ("core_entry", "mm_entry", "fs_entry", "file_entry", "fdinfo_entry", "pagemap_head", "pagemap_entry")
+_EARLY = ("core_entry", "mm_entry", "fs_entry", "file_entry", "fdinfo_entry", "pagemap_head")
 _FREEZES = 4  # attempts to freeze it where the rest of a sleep can be told
 # Identifiers of tasks' kernel objects: 1 is the engine's own, as in CRIU's images.
 _OWN_ID, _FIRST_ID = 1, 2
@@ -245,6 +244,7 @@ def _pages(ctx: Context, state: Dump, pages: memory.PageStats, tasks: list[tuple
     state.stats.pages_written = pages.written
     state.stats.memdump += clock.total()
     state.stats.memwrite = pages.write_us
+    ctx.log.info(f"{pages.written} pages written, {pages.zero} left out that are all zeroes")
 
 
 def _shared(state: Dump) -> None:
@@ -260,7 +260,7 @@ def _shared(state: Dump) -> None:
 def _ranges(task: Collected, inherited: bool | None) -> list[tuple[int, int, int]]:
     """(start, end, flags) of what has pages of the task's own, or guards: all, or what a clone has or has not."""
     own = [
-        (v.start, v.end, memory.WHOLE if vma_kind.is_whole(v) else memory.LAZY * vma_kind.can_be_lazy(v))
+        (v.start, v.end, vma_kind.page_flags(v))
         for v in task.mm.vmas
         if vma_kind.has_pages(v) and (inherited is None or vma_kind.is_inherited(v) == inherited)
     ]
@@ -285,37 +285,26 @@ def _pages_of(
     ranges = _ranges(task, True if clone else None)
     if uprobes.present(task.vmas):
         ranges = uprobes.without_breakpoints(pid, task.vmas, ranges)
-    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    where = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     out = images.create_raw("PAGES", number)
     try:
-        runs, guards = memory.scan_pages(pagemap, ranges, pages)
+        runs, guards = memory.scan_pages(where, ranges, pages)
         guard.dump(task.mm, guards)
         if clone and clone.kept_runs:
-            runs = memory.merge(runs, clone.kept_runs)
+            runs = memory.merge(runs, clone.kept_runs, memory.KEPT)
         if clone and clone.kept_guards:
             guard.dump(task.mm, clone.kept_guards)
-        told = frames.split(pagemap, task.pid, runs) if frames else None
+        told = frames.split(where, task.pid, runs) if frames else None
         name = f"{images.path}/{images.name('PAGES', number)}"
-        memory.dump_pages(pid, mem, pagemap, out, name, runs, pages, clone.kept if clone else -1)
+        runs, shared = memory.apart(told) if told and ctx.options.share_pages else (told or runs, None)
+        runs = memory.dump_pages(pid, mem, where, out, name, runs, pages, clone.kept if clone else -1)
+        if shared:
+            runs = memory.merge(runs, shared, memory.ELSEWHERE)
     finally:
-        for fd in (pagemap, mem, out):
+        for fd in (where, mem, out):
             os.close(fd)
-    new = ctx.schema.message
-    task.pagemap.append(new("pagemap_head")(pages_id=number))
-    entry = new("pagemap_entry")
-    last, end = None, 0
-    for start, count, flags in told or runs:
-        how = PE_PRESENT | (PE_LAZY if flags & memory.LAZY else 0)
-        owner = owner_of(flags)
-        if last is not None and start == end and (last.flags, last.same_as) == (how, owner):
-            last.nr_pages += count  # some were kept, some not
-        else:
-            last = entry(vaddr=start, compat_nr_pages=0, flags=how, nr_pages=count)
-            if owner:
-                last.same_as = owner
-            task.pagemap.append(last)
-        end = start + count * memory.PAGE
+    task.pagemap = (ctx.schema.message("pagemap_head")(pages_id=number), runs)
     return told is not None
 
 
@@ -351,8 +340,8 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
             images.write("CORE", (thread.tid,), [thread.core])
         memory_of = mms[task.ids["vm"]]
         images.write("MM", (task.pid,), [task.mm])
-        head, *entries = memory_of.pagemap
-        images.write_pagemap("PAGEMAP", task.pid, head, entries)
+        head, runs = memory_of.pagemap
+        images.write_chunks("PAGEMAP", (task.pid,), head, pagemap.encode(runs))
         ids = {f"{kind}_id": ident for kind, ident in task.ids.items()}
         images.write("IDS", (task.pid,), [new("task_kobj_ids_entry")(**ids, **ns)])
         images.write("FS", (task.pid,), [task.fs])

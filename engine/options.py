@@ -32,6 +32,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("s", "leave-stopped", FLAG, "leave_stopped"),
     ("R", "leave-running", FLAG, "leave_running"),
     ("", "snapshot", FLAG, "snapshot"),
+    ("", "share-pages", FLAG, "share_pages"),
     ("D", "images-dir", TEXT, "images_dir"),
     ("", "pidfile", TEXT, "pidfile"),
     ("W", "work-dir", TEXT, "work_dir"),
@@ -135,6 +136,7 @@ Options for dump and restore:
   -v[NUM], --verbosity[=N]  0 messages, 1 errors, 2 warnings (default), 3 information with times, 4 debug
   -s, --leave-stopped       leave the process stopped after the dump, or the restore
   -R, --leave-running       leave the process running after the dump
+      --share-pages         store pages that tasks share since a fork once; CRIU cannot restore such images
       --no-snapshot         with --leave-running: copy all memory while the process is frozen, not what is big
                             afterwards, from a copy-on-write clone
   -d, --restore-detached    end when the process runs again, instead of waiting for its end
@@ -184,6 +186,7 @@ class Options:
         "restore_sibling",
         "shell_job",
         "skip_file_rwx_check",
+        "share_pages",
         "snapshot",
         "timeout",
         "tree",
@@ -211,6 +214,7 @@ class Options:
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
         self.leave_running = self.leave_stopped = False
+        self.share_pages = False
         self.snapshot = True
         self.restore_detached = self.restore_sibling = self.shell_job = self.skip_file_rwx_check = False
 

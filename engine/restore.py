@@ -126,10 +126,12 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         image = plan.arena.image(plan.root, plan.arena.stack())
         memfd = _high(os.memfd_create("criu-arena", os.MFD_CLOEXEC))
         undo.callback(os.close, memfd)
-        os.truncate(memfd, len(image))
-        view = mmap.mmap(memfd, len(image))
+        os.truncate(memfd, plan.arena.size)
+        view = mmap.mmap(memfd, plan.arena.size)
         undo.callback(view.close)
-        view[:] = image
+        view[: len(image)] = image
+        for table in plan.arena.tables:
+            table.fill(view, plan.arena.offset(table.address))
         world = World(tree, plan, view)
         seed = _high(os.open(f"{ctx.machine.path}/seed", os.O_RDONLY | os.O_CLOEXEC))
         undo.callback(os.close, seed)

@@ -6,6 +6,8 @@
 #define ARCH_NR_pread64	    __NR_pread64
 #define ARCH_NR_mmap	    __NR_mmap
 #define ARCH_NR_sched_yield __NR_sched_yield
+#define ARCH_NR_madvise	    __NR_madvise
+#define ARCH_NR_preadv	    __NR_preadv
 
 static inline long arch_syscall(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {

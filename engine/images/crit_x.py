@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.images.crit_names import unix_name_text
+from engine.images.pagemap import pages_in
 from engine.images.schema import text
-from engine.images.validate import pages_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,11 @@ from engine.images.table import IMAGES, by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
     from typing import Any
 
+    from engine.images.pagemap import Pagemap
     from engine.images.schema import Schema
 
 # Bigger images (ghost files, queues) are mapped, not read.
@@ -25,24 +28,29 @@ class Images:
     Whatever is wrong with an image raises BadImage(name, offset, what); what the kernel refuses, KernelError.
     """
 
-    __slots__ = ("_kept", "_version", "created", "dirfd", "path", "schema")
+    __slots__ = ("_kept", "_native", "_runs", "_version", "created", "dirfd", "path", "schema")
 
-    def __init__(self, schema: Schema, dirfd: int, path: str) -> None:
+    def __init__(self, schema: Schema, dirfd: int, path: str, native: ModuleType | None = None) -> None:
         self.schema = schema
         self.dirfd = dirfd
         self.path = path
         self.created: list[str] = []
         self._version = 0
         self._kept: dict[str, list[Any]] = {}
+        self._runs: dict[str, tuple[Any, Pagemap]] = {}
+        self._native = native
 
     @classmethod
-    def open(cls, schema: Schema, path: str) -> Images:
-        """The images of the directory `path`. Call `close` when done. Raises KernelError."""
+    def open(cls, schema: Schema, path: str, native: ModuleType | None = None) -> Images:
+        """The images of the directory `path`. Call `close` when done. Raises KernelError.
+
+        `native` is engine.kernel.pagemap, which reads big pagemaps faster.
+        """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as e:
             raise KernelError(f"open({path!r})", e.errno or 0, "the directory of images") from e
-        return cls(schema, fd, path)
+        return cls(schema, fd, path, native)
 
     def close(self) -> None:
         """Close the directory."""
@@ -106,6 +114,18 @@ class Images:
         """The pagemap_head and the pagemap_entry list of a PAGEMAP (a pid's) or SHMEM_PAGEMAP (a shmid's)."""
         head, *entries = self.read(kind, ident)
         return head, entries
+
+    def pagemap(self, kind: str, ident: int) -> tuple[Any, Pagemap]:
+        """The same, as packed runs, read and checked once: later calls get the same."""
+        image = IMAGES[kind]
+        name = image.pattern % ident
+        if name not in self._runs:
+            from engine.images import pagemap  # a dump reads none
+
+            data = self._load(name)
+            pos = wire.body(image, data, name, self.version)
+            self._runs[name] = pagemap.parse(self.schema, image, data, name, pos, self._native)
+        return self._runs[name]
 
     def read_payload(self, kind: str, *ids: int | str) -> list[tuple[Any, bytes]]:
         """The entries of an image, each with its raw payload.
@@ -194,6 +214,15 @@ class Images:
         """Write a PAGEMAP (of a pid) or SHMEM_PAGEMAP (of a shmid)."""
         self._store(IMAGES[kind].pattern % ident, wire.serialize(IMAGES[kind], [head, *entries]))
 
+    def write_chunks(self, kind: str, ids: tuple[int | str, ...], head: Any, chunks: Iterable[bytes]) -> None:
+        """Write an image of one entry, and others that are serialised already."""
+        fd = self.begin(kind, ids, [head])
+        try:
+            for chunk in chunks:
+                self._write(fd, self.name(kind, *ids), chunk)
+        finally:
+            os.close(fd)
+
     def begin(self, kind: str, ids: tuple[int | str, ...], entries: list[Any]) -> int:
         """Write an image up to where the payload of its last entry comes; returns the descriptor to write that by."""
         name = IMAGES[kind].pattern % ids
@@ -227,6 +256,7 @@ class Images:
             raise KernelError(f"open({self.path + '/' + name!r}, O_CREAT)", e.errno or 0) from e
         self.created.append(name)
         self._kept.pop(name, None)
+        self._runs.pop(name, None)
         return fd
 
     def _store(self, name: str, data: bytes) -> None:

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.images.files import Images
-
-PE_PRESENT = 1 << 2
+    from engine.images.pagemap import Pagemap
 
 _ENDED = (2, 6)  # task_core_entry.task_state: dead, zombie
 
@@ -26,7 +25,7 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
     describe a run and not the tree, and what is raw in somebody else's format. `page_size` is in bytes.
     """
     images.version()
-    pagemaps: dict[int, list[list[Any]]] = {}
+    pagemaps: dict[int, list[Pagemap]] = {}
     found: dict[str, dict[int, list[Any]]] = {"CORE": {}, "FDINFO": {}, "PSTREE": {}, "FILES": {}}
     names: dict[str, str] = {}
     for name in images.names():
@@ -35,10 +34,10 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
             continue
         image, ids = match
         if image.payload == "pagemap":
-            head, *entries = images.keep(image.kind, *ids)
+            head, runs = images.pagemap(image.kind, int(ids[0]))
             known = pagemaps.setdefault(head.pages_id, [])
-            if entries not in known:  # tasks that share their memory have the same
-                known.append(entries)
+            if runs not in known:  # tasks that share their memory have the same
+                known.append(runs)
             names.setdefault(f"pages {head.pages_id}", name)
         elif image.payload:
             images.read_spans(image.kind, *ids)
@@ -46,27 +45,13 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
             entries = images.keep(image.kind, *ids)
             if image.kind in found:
                 found[image.kind][int(ids[0]) if ids else 0] = entries
-    for pages_id, lists in pagemaps.items():
-        count = sum(_present(entries) for entries in lists)
+    for pages_id, known in pagemaps.items():
+        count = sum(runs.stored for runs in known)
         _check_pages(images, names[f"pages {pages_id}"], pages_id, count * page_size)
     if 0 in found["PSTREE"]:
         _check_tree(found["PSTREE"][0], found["CORE"])
     if 0 in found["FILES"]:
         _check_files(found["FILES"][0], found["FDINFO"])
-
-
-def pages_in(entry: Any) -> int:
-    """How many pages a pagemap_entry covers, in whichever of its two fields."""
-    return int(entry.nr_pages if entry.HasField("nr_pages") else entry.compat_nr_pages)
-
-
-def is_present(entry: Any) -> bool:
-    """Whether the pages of a pagemap_entry are in the pages image; old images have no flags, only `in_parent`."""
-    return bool(entry.flags & PE_PRESENT) if entry.HasField("flags") else not entry.in_parent
-
-
-def _present(entries: list[Any]) -> int:
-    return sum(pages_in(entry) for entry in entries if is_present(entry))
 
 
 def _check_pages(images: Images, pagemap: str, pages_id: int, expected: int) -> None:
@@ -109,8 +94,3 @@ def _check_files(files: list[Any], fdinfo: dict[int, list[Any]]) -> None:
             if entry.type not in _NO_FILE and (entry.type, entry.id) not in known:
                 what = f"file {entry.id:#x} of type {entry.type} is missing, fdinfo-{ident}.img has it as {entry.fd}"
                 raise BadImage("files.img", 0, f"{what}: truncated, or images of two dumps")
-
-
-def stored_pages(entry: Any) -> int:
-    """How many pages of a pagemap_entry are in the pages image."""
-    return pages_in(entry) if is_present(entry) else 0

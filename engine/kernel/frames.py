@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-_OWNER = 32  # the bits of a run's flags from which on the owner is
 _ENOSPC, _EOVERFLOW, _EPERM = -28, -75, -1
 
 
@@ -26,7 +25,8 @@ class Frames:
             raise MemoryError
 
     def split(self, pagemap: int, owner: int, runs: Runs) -> Runs | None:
-        """The runs of task `owner`, split by who has their frames too (see `owner_of`).
+        """The runs of task `owner`, split by who has their frames too: the first that has, in their flags
+        from bit 32 on, 0 for nobody else.
 
         `pagemap` is a descriptor of /proc/PID/pagemap. None where that cannot be told: the kernel hides frames, or
         there are more shared pages than can be remembered.
@@ -48,11 +48,6 @@ class Frames:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         lib.zd_frames_free(self._raw)
         self._raw = ffi.NULL
-
-
-def owner_of(flags: int) -> int:
-    """The first task that has the frames of a run of `split`; 0: nobody else."""
-    return flags >> _OWNER
 
 
 def same_pages(a: Sequence[tuple[int, int, int, int]], b: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int]]:

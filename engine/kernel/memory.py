@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
-WHOLE = 1  # flag of a range: take every page, changed or not
-LAZY = 2  # flag of a range, handed on to its runs
-KEPT = 4  # flag of a run: its contents are in a file, since the task was frozen
+# Flags of ranges, handed on to their runs, and of runs; native/native.h says what they mean.
+WHOLE: int = lib.ZD_WHOLE
+LAZY: int = lib.ZD_LAZY
+GUARDS: int = lib.ZD_GUARDS
+HUGE: int = lib.ZD_HUGE
+SPARSE: int = lib.ZD_SPARSE
+KEPT: int = lib.ZD_KEPT
+ELSEWHERE: int = lib.ZD_ELSEWHERE
 SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too
-GUARDS = 4  # flag of a range: only its guard pages are looked for
 
 
 class PageStats:
@@ -38,6 +42,11 @@ class PageStats:
         return int(self.raw.written)
 
     @property
+    def zero(self) -> int:
+        """Pages that were all zeroes, and are not in the image."""
+        return int(self.raw.zero)
+
+    @property
     def write_us(self) -> int:
         """µs spent copying."""
         return int(self.raw.write_time)
@@ -51,6 +60,14 @@ class Runs:
     def __init__(self, raw: Any, count: int) -> None:
         self.raw = raw
         self.count = count
+
+    @classmethod
+    def of(cls, runs: list[tuple[int, int, int]]) -> Runs:
+        """Those of a list."""
+        raw = ffi.new("struct zd_run[]", max(len(runs), 1))
+        for native, (start, pages, flags) in zip(raw, runs, strict=False):
+            native.start, native.pages, native.flags = start, pages, flags
+        return cls(raw, len(runs))
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(address, pages, flags of the range) of each run."""
@@ -89,38 +106,45 @@ def scan_pages(pagemap: int, ranges: list[tuple[int, int, int]], stats: PageStat
     native = ffi.new("struct zd_range[]", max(len(ranges), 1))
     for r, (start, end, flags) in zip(native, ranges, strict=False):
         r.start, r.end, r.flags = start, end, flags
-    limit = 4096
-    before = stats.scanned
-    while True:
-        runs, guards = ffi.new("struct zd_run[]", limit), ffi.new("struct zd_run[]", limit)
-        nguards = ffi.new("unsigned *")
-        stats.raw.scanned = before
-        n = lib.zd_scan_pages(pagemap, native, len(ranges), runs, limit, guards, nguards, stats.raw)
-        if n == -28:
-            limit *= 4
-            continue
-        count = check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer")
-        return Runs(runs, count), Runs(guards, int(nguards[0]))
+    out, guards, nguards = ffi.new("struct zd_run **"), ffi.new("struct zd_run **"), ffi.new("unsigned long *")
+    n = lib.zd_scan_pages(pagemap, native, len(ranges), out, guards, nguards, stats.raw)
+    count = check(n, "ioctl(PAGEMAP_SCAN)", "the kernel must be 6.7 or newer")
+    return Runs(_owned(out[0]), count), Runs(_owned(guards[0]), int(nguards[0]))
 
 
-def merge(runs: Runs, kept: Runs) -> Runs:
-    """Both in address order; those of `kept` come from dump_pages' file of that name."""
-    out = ffi.new("struct zd_run[]", max(runs.count + kept.count, 1))
-    return Runs(out, lib.zd_merge_runs(runs.raw, runs.count, kept.raw, kept.count, out))
+def merge(runs: Runs, others: Runs, flag: int) -> Runs:
+    """Both in address order, the others with a flag: KEPT, ELSEWHERE."""
+    out = ffi.new("struct zd_run[]", max(runs.count + others.count, 1))
+    return Runs(out, lib.zd_merge_runs(runs.raw, runs.count, others.raw, others.count, flag, out))
+
+
+def apart(runs: Runs) -> tuple[Runs, Runs]:
+    """Of runs that are split by who has their frames (Frames.split): its own, and those whose contents others have."""
+    own, others = ffi.new("struct zd_run[]", max(runs.count, 1)), ffi.new("struct zd_run[]", max(runs.count, 1))
+    count = lib.zd_own_runs(runs.raw, runs.count, own, others)
+    return Runs(own, count), Runs(others, runs.count - count)
 
 
 def dump_pages(
     pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats, kept: int = -1
-) -> None:
+) -> Runs:
     """Write the contents of the runs to the empty file `out`; `name` is the file's in errors.
 
-    `mem` and `pagemap` are descriptors of /proc/PID/mem, for pages that the task itself may not read or that it shares
-    since a fork, and of /proc/PID/pagemap. `kept` is one of a file with the pages of those runs that merge() marked.
+    Returns what was written: of SPARSE runs, pages that are all zeroes are left out. `mem` and `pagemap` are
+    descriptors of /proc/PID/mem, for pages that the task itself may not read or that it shares since a fork (with `pid`
+    0, for all), and of /proc/PID/pagemap; `kept` is one of a file with the pages of KEPT runs.
     """
-    check(
-        lib.zd_dump_pages(pid, mem, pagemap, kept, out, runs.raw, runs.count, stats.raw),
-        f"copying the pages of task {pid} into {name}",
+    made = ffi.new("struct zd_run **")
+    count = check(
+        lib.zd_dump_pages(pid, mem, pagemap, kept, out, runs.raw, runs.count, made, stats.raw),
+        f"copying the pages of task {pid or ''} into {name}",
     )
+    return Runs(_owned(made[0]), count)
+
+
+def _owned(runs: Any) -> Any:
+    """Memory that native code has made, to be freed when nobody needs it any more."""
+    return ffi.gc(runs, lib.zd_free_runs)
 
 
 def uffd_async(uffd: int) -> None:

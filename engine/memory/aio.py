@@ -12,8 +12,7 @@ import struct
 import time
 
 from engine.errors import BadImage, EngineError
-from engine.images.validate import stored_pages
-from engine.kernel import memory, proc
+from engine.kernel import memory, pagemap, proc
 from engine.kernel.uapi import mman as mm
 from engine.memory.vmas import AIO, AIORING
 from engine.plan import abi
@@ -110,17 +109,14 @@ def prepare(task: TaskImages, images: Images) -> list[Ring]:
 
 def _stored(task: TaskImages, images: Images, at: int) -> bytes:
     """The header at an address, from the pages image; less than that where it is not stored."""
-    offset = 0
-    for entry in task.pagemap:
-        size = stored_pages(entry) * memory.PAGE
-        if entry.vaddr <= at < entry.vaddr + size:
-            fd = images.open_raw("PAGES", task.pages_id)
-            try:
-                return os.pread(fd, HEADER.size, offset + at - entry.vaddr)
-            finally:
-                os.close(fd)
-        offset += size
-    return b""
+    offset = pagemap.find(task.pagemap.data, at)
+    if offset < 0:
+        return b""
+    fd = images.open_raw("PAGES", task.pages_id)
+    try:
+        return os.pread(fd, HEADER.size, offset)
+    finally:
+        os.close(fd)
 
 
 def plan(program: Program, rings: list[Ring], readable: int, scratch: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from engine.kernel.frames import same_pages
+from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman
 from engine.memory import guard, vmas
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from engine.tasks.births import Node
     from engine.tasks.images import TaskImages, TreeImages
 
-    # (address, bytes, offset in the image, number of the image, whose the page was first or 0 where that is unknown)
+    # (address, bytes, offset in the image | HUGE_OFFSET, number of the image, whose the page was first or 0 where that
+    # is unknown)
     Part = tuple[int, int, int, int, int]
     Range = tuple[int, int]
 
@@ -151,15 +153,14 @@ def _adopt(space: Space, others: list[Space], image: Callable[[int], int]) -> No
 
 def _common(rests: list[tuple[int, list[Part]]], image: Callable[[int], int]) -> Iterator[tuple[set[int], list[Part]]]:
     """What several tasks have: (pids, parts), given each one's (pid, parts); one pid may be there more than once."""
-    layers: list[list[Part]] = []  # of different versions of the same pages
-    whose: dict[int, int] = {}  # number of an image -> pid
-    for pid, rest in rests:
-        whose.update((part[3], pid) for part in rest)
+    layers: list[list[Any]] = []  # of different versions of the same pages: parts, with a pid
+    for pid, its in rests:
+        rest: list[Any] = [(*part, pid) for part in its]
         for parts in layers:
-            common = cut(parts, _same(parts, rest, image))
+            common: list[Any] = cut(parts, _same(parts, rest, image))
             rest = without(rest, ranges(common))
-            if common := [part for part in common if whose[part[3]] != pid]:
-                yield {pid, *(whose[part[3]] for part in common)}, common
+            if common := [part for part in common if part[5] != pid]:
+                yield {pid, *(part[5] for part in common)}, [part[:5] for part in common]
         for i, parts in enumerate(layers):
             taken = ranges(parts)
             layers[i] = merged(parts, without(rest, taken))
@@ -262,7 +263,9 @@ def _same(a: list[Part], b: list[Part], image: Callable[[int], int]) -> list[Ran
         return []
     if a[0][4] and b[0][4]:
         return [(start, end) for start, end, one, other in _both(a, b) if one[4] == other[4]]
-    one, other = ([(at, size, offset, image(number)) for at, size, offset, number, _ in parts] for parts in (a, b))
+    one, other = (
+        [(part[0], part[1], part[2] & -PAGE, image(part[3])) for part in parts] for parts in (a, b)
+    )
     return same_pages(one, other)
 
 
@@ -293,7 +296,7 @@ def ranges(parts: list[Part]) -> list[Range]:
 
 
 def _piece(part: Part, start: int, end: int) -> Part:
-    return start, end - start, part[2] + start - part[0], part[3], part[4]
+    return (start, end - start, part[2] + start - part[0], *part[3:])
 
 
 def cut(parts: list[Part], where: list[Range]) -> list[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.errors import EngineError
-from engine.images.validate import stored_pages
+from engine.images.pagemap import PE_PRESENT
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman as mm
@@ -58,8 +58,8 @@ def _needed(task: Any, vma: Any, page: int) -> int:
     if not vma.flags & mm.MAP_NORESERVE:
         return int(vma.end - vma.start) // page
     held: set[int] = set()
-    for entry in task.pagemap:
-        start, end = max(entry.vaddr, vma.start), min(entry.vaddr + stored_pages(entry) * PAGE, vma.end)
+    for at, pages, flags in task.pagemap:
+        start, end = max(at, vma.start), min(at + pages * PAGE if flags & PE_PRESENT else 0, vma.end)
         held.update(range(start // page, -(-end // page)) if start < end else ())
     return len(held)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from engine.errors import BadImage, KernelError, Unsupported
-from engine.images.validate import is_present, pages_in
+from engine.images.pagemap import PE_PRESENT, flags_of, pages_in
 from engine.kernel import shmem
 from engine.kernel.shmem import PAGE
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.images.files import Images
     from engine.kernel.memory import Runs
 
-PE_PARENT, PE_PRESENT = 1, 4
+PE_PARENT = 1
 
 
 class Contents:
@@ -98,7 +98,7 @@ def load(images: Images, shmid: int, fd: int, size: int, huge: int) -> None:
     if not size:
         return
     head, entries = images.read_pagemap("SHMEM_PAGEMAP", shmid)
-    parts = [(int(e.vaddr), pages_in(e)) for e in entries if is_present(e)]
+    parts = [(int(e.vaddr), pages_in(e)) for e in entries if flags_of(e) & PE_PRESENT]
     if not parts:
         return
     source = images.open_raw("PAGES", head.pages_id)

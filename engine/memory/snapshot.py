@@ -165,8 +165,7 @@ class Snapshot:
         clone.kept_guards = guards
         if runs and runs.count:
             clone.kept = os.memfd_create("kept", os.MFD_CLOEXEC)
-            clone.kept_runs = runs
-            _copy(view, clone.kept, runs)
+            clone.kept_runs = _copy(view, clone.kept, runs)
         log.debug(f"pid {view}: its memory is copied later, from its clone {clone.pid}")
 
     def _clone(self, task: Collected, tree: Frozen, tid: int) -> Clone:
@@ -276,11 +275,11 @@ def _scan(pid: int, ranges: list[Range]) -> tuple[memory.Runs, memory.Runs]:
         os.close(pagemap)
 
 
-def _copy(pid: int, out: int, runs: memory.Runs) -> None:
+def _copy(pid: int, out: int, runs: memory.Runs) -> memory.Runs:
     mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        memory.dump_pages(pid, mem, pagemap, out, "memory", runs, memory.PageStats())
+        return memory.dump_pages(pid, mem, pagemap, out, "memory", runs, memory.PageStats())
     finally:
         os.close(mem)
         os.close(pagemap)

@@ -6,13 +6,14 @@ from bisect import bisect_right
 
 from engine.context import Context
 from engine.errors import BadImage
-from engine.images.validate import stored_pages
+from engine.images.pagemap import HUGE, OWNER, PE_PRESENT
 from engine.kernel.memory import PAGE
+from engine.kernel.pagemap import HUGE_OFFSET, Loads
 from engine.kernel.uapi import mman
 from engine.memory import cow, guard, load, mm, vdso, vmas
 from engine.memory.cow import Space
 from engine.plan import abi
-from engine.plan.program import ARENA_ROOM, Program, Ref, free_hole
+from engine.plan.program import Program, Ref, free_hole
 from engine.tasks.images import TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
@@ -29,22 +30,37 @@ _NO_FD = 0xFFFFFFFF  # (__u32)-1 of struct prctl_mm_map
 class Spaces:
     """The address spaces of a tree, by the pid of the task that makes each."""
 
-    __slots__ = ("_ctx", "_opener", "_spaces")
+    __slots__ = ("_alone", "_ctx", "_opener", "_spaces")
 
     def __init__(self, ctx: Context, opener: Opener, tree: TreeImages) -> None:
         self._ctx = ctx
         self._opener = opener
-        self._spaces: dict[int, Space] = {}
+        owners: list[TaskImages] = []
         seen = set()
         for task in tree.live():
             if task.node.ids["vm"] not in seen:
                 seen.add(task.node.ids["vm"])
-                self._spaces[task.pid] = Space(task, _parts(task))
+                owners.append(task)
+        # who is alone has no need of lists of parts, which are long where memory is fragmented
+        alone = len(owners) == 1 and not owners[0].rings
+        self._alone = _loads(owners[0]) if alone else None
+        self._spaces: dict[int, Space] = {}
+        for task in owners:
+            self._spaces[task.pid] = Space(task, [] if alone else _parts(task, self._spaces))
         if len(self._spaces) > 1:
             cow.plan(tree, self._spaces, lambda number: opener.raw("PAGES", number))
 
+    def tables_size(self) -> int:
+        """Bytes of the arena that loading all of them takes, at most."""
+        if self._alone:
+            return load.table_size(self._alone.count)
+        lists = [parts for space in self._spaces.values() for parts in (space.before, space.after)]
+        return sum(load.table_size(len(parts), len({part[3] for part in parts})) for parts in lists)
+
     def counts(self) -> tuple[int, int, int]:
         """Pages of tasks that inherit any, which were compared; those that need not be read; those that are read."""
+        if self._alone:
+            return 0, 0, self._alone.size // PAGE
         stored = {pid: sum(part[1] for part in space.parts) // PAGE for pid, space in self._spaces.items()}
         read = sum(part[1] for space in self._spaces.values() for part in space.before + space.after) // PAGE
         compared = sum(stored[pid] for pid in self._spaces if self.inherits(pid))
@@ -67,6 +83,8 @@ class Spaces:
             self._make_rings(program, space, pidfd)
         self._map(program, space, pidfd)
         self._load(program, space.before, pidfd)
+        if self._alone:
+            self._load_from(program, space.task.pages_id, self._alone, pidfd)
         if space.creator is None or not _same_vdso(space):
             vdso.plan(self._ctx.arch, program, space.task)
 
@@ -99,7 +117,7 @@ class Spaces:
     def _make_rings(self, program: Program, space: Space, pidfd: Ref) -> None:
         from engine.memory import aio  # few tasks have any
 
-        taken = [(program.arena.base, program.arena.base + ARENA_ROOM), *_mapped(space)]
+        taken = [(program.arena.base, program.arena.base + program.arena.room), *_mapped(space)]
         scratch = free_hole(taken, max(ring.size for ring in space.task.rings))
         ident = space.task.mm.exe_file_id
         program.sys("pidfd_getfd", pidfd, self._opener.file(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note="a file")
@@ -107,7 +125,7 @@ class Spaces:
         program.sys("close", _FD)
 
     def _map(self, program: Program, space: Space, pidfd: Ref) -> None:
-        filled = _filled(space)
+        filled = self._alone.filled if self._alone else _filled(space)
         by_file: dict[tuple[int, int], list[Any]] = {}
         for v in space.vmas:
             if v.start in space.kept:
@@ -129,9 +147,13 @@ class Spaces:
 
     def _load(self, program: Program, parts: list[Part], pidfd: Ref) -> None:
         for number in dict.fromkeys(part[3] for part in parts):
+            self._load_from(program, number, Loads.of([part[:3] for part in parts if part[3] == number]), pidfd)
+
+    def _load_from(self, program: Program, number: int, loads: Loads, pidfd: Ref) -> None:
+        if loads.count:
             source = self._opener.raw("PAGES", number)
             program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=_FD, note="pages")
-            load.plan(program, [part[:3] for part in parts if part[3] == number], _FD)
+            load.plan(program, loads, _FD)
             program.sys("close", _FD)
 
 
@@ -206,32 +228,57 @@ def _same_vdso(space: Space) -> bool:
     ]
 
 
-def _parts(task: TaskImages) -> list[Part]:
-    """All stored pages, by address and in file order; a part lies in one mapping."""
+def _loads(task: TaskImages) -> Loads:
+    """All stored pages of a task that has nothing in common with others."""
+    areas = [(v.start, v.end, False) for v in cow.mapped(task)]
+    areas += [(v.start, v.end, True) for v in task.mm.vmas if v.status & vmas.VDSO]
+    loads = Loads(task.pagemap.data, sorted(areas))
+    if loads.bad >= 0:
+        raise _stray(task, loads.bad)
+    return loads
+
+
+def _stray(task: TaskImages, at: int) -> BadImage:
+    what = f"page {at:#x} lies in no mapping of mm-{task.pid}.img; dump again"
+    return BadImage(f"pagemap-{task.pid}.img", 0, what)
+
+
+def _parts(task: TaskImages, others: dict[int, Space]) -> list[Part]:
+    """All stored pages, by address; a part lies in one mapping. What is stored with one of the others is there too."""
     out: list[Part] = []
     offset = 0
     vdso_areas = [v for v in task.mm.vmas if v.status & vmas.VDSO]
     by_page = cow.mapped(task)
     starts = [v.start for v in by_page]
-    for entry in task.pagemap:
-        at, count = entry.vaddr, stored_pages(entry)
+    for at, count, flags in task.pagemap:
         end = at + count * PAGE
-        owner = (entry.same_as or task.pid) if task.tells_frames else 0
+        if not flags & PE_PRESENT:
+            out += _elsewhere(task, at, end, flags >> OWNER, others)
+            continue
+        owner = (flags >> OWNER or task.pid) if task.tells_frames else 0
+        huge = HUGE_OFFSET if flags & HUGE else 0
         while at < end:
             i = bisect_right(starts, at) - 1
             if i >= 0 and by_page[i].end > at:
                 part = min(end, by_page[i].end) - at
                 skip = vmas.header(by_page[i]) if at == by_page[i].start else 0
-                out.append((at + skip, part - skip, offset + skip, task.pages_id, owner))
+                out.append((at + skip, part - skip, offset + skip | huge, task.pages_id, owner))
             else:
                 area = next((v for v in vdso_areas if v.start <= at < v.end), None)
                 if area is None:
-                    raise BadImage(
-                        f"pagemap-{task.pid}.img",
-                        0,
-                        f"page {at:#x} lies in no mapping of mm-{task.pid}.img; dump again",
-                    )
+                    raise _stray(task, at)
                 part = min(end, area.end) - at
             at += part
             offset += part
     return out
+
+
+def _elsewhere(task: TaskImages, start: int, end: int, owner: int, others: dict[int, Space]) -> list[Part]:
+    """The pages of a range that are stored with their owner alone; those that are not there either are zeroes."""
+    if owner not in others:
+        what = f"pages at {start:#x} are stored with pid {owner}, which does not come before it; dump again"
+        raise BadImage(f"pagemap-{task.pid}.img", 0, what)
+    where = [(max(v.start, start), min(v.end, end)) for v in cow.mapped(task) if v.start < end and start < v.end]
+    if sum(b - a for a, b in where) != end - start:
+        raise _stray(task, start)
+    return cow.cut(others[owner].parts, where)

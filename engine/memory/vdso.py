@@ -13,8 +13,7 @@ import struct
 
 from engine.errors import BadImage, EngineError
 from engine.images.files import Images
-from engine.images.validate import stored_pages
-from engine.kernel import memory, proc, process
+from engine.kernel import memory, pagemap, proc, process
 from engine.kernel.uapi import mman as mm
 from engine.kernel.uapi.signal import SIGKILL
 from engine.memory.vmas import ANON_PRIVATE, REGULAR, VDSO, VVAR, plan_vdso
@@ -230,21 +229,14 @@ def _mapped(pid: int) -> tuple[int, bytes]:
 
 def _pages(task: TaskImages, images: Images, start: int, size: int) -> bytes | None:
     """The dumped contents of a range, if the pages image has all of it."""
-    out = bytearray(size)
-    missing = size
-    offset = 0
+    offsets = [pagemap.find(task.pagemap.data, page) for page in range(start, start + size, PAGE)]
+    if -1 in offsets:
+        return None
     fd = images.open_raw("PAGES", task.pages_id)
     try:
-        for entry in task.pagemap:
-            length = stored_pages(entry) * PAGE
-            low, high = max(start, entry.vaddr), min(start + size, entry.vaddr + length)
-            if low < high:
-                out[low - start : high - start] = os.pread(fd, high - low, offset + low - entry.vaddr)
-                missing -= high - low
-            offset += length
+        return b"".join(os.pread(fd, PAGE, offset) for offset in offsets)
     finally:
         os.close(fd)
-    return None if missing else bytes(out)
 
 
 def _patches(

@@ -8,7 +8,7 @@ from engine.files.fd import may_be_memfd
 from engine.files.table import FileTable, mapped_flags
 from engine.images.schema import set_text
 from engine.images.schema import text as text_of
-from engine.kernel import proc
+from engine.kernel import memory, proc
 from engine.kernel.uapi import mman as mm
 from engine.kernel.uapi import prctl as pr
 from engine.memory import guard, uprobes
@@ -238,6 +238,16 @@ def can_be_lazy(vma: Any) -> bool:
     return bool(vma.status & ANON_PRIVATE) and not (
         vma.status & special or vma.flags & (mm.MAP_LOCKED | mm.MAP_HUGETLB)
     )
+
+
+def page_flags(vma: Any) -> int:
+    """What the page mover is to know of a mapping that has pages (flags of kernel/memory.py)."""
+    if is_whole(vma):
+        return memory.WHOLE
+    flags: int = memory.LAZY if can_be_lazy(vma) else 0
+    if vma.status & ANON_PRIVATE and not vma.flags & mm.MAP_HUGETLB:
+        flags |= memory.SPARSE  # zeroes are what it has by itself
+    return flags
 
 
 def plan_map(program: Program, vma: Any, fd: Ref | int, filled: bool, extent: tuple[int, int] | None = None) -> int:

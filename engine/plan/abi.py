@@ -119,6 +119,7 @@ OP_ADD = 2  # add arg1 to the 32-bit word at arg0 and wake its waiters
 OP_WAIT = 3  # until the 32-bit word at arg0 is at least arg1
 OP_GONE = 5  # until the 32-bit word at arg0 is 0: a thread's CLONE_CHILD_CLEARTID
 OP_SYSCALL32 = 6  # the same by the table of 32-bit programs; five arguments, pointers below 4 GiB
+OP_LOAD = 7  # fd, iovecs, u64 offsets in the file, how many: read all of them, populated first where they are large
 OP_PARK = 4  # the program is done: wait on the keeper at arg0
 
 EXPECT_OK = 0  # anything but an errno
@@ -130,6 +131,13 @@ STATE_PARKED = 1
 STATE_FAILED = 2
 
 SEED_FD = 3  # the arena's memfd, as the seed finds it
+# OP_LOAD: bytes that are populated and read at a time; below SMALL populating costs more than it saves. The lowest bit
+# of an offset asks for huge pages.
+LOAD_PIECE = 512 << 10
+LOAD_SMALL = 64 << 10
+LOAD_HUGE = 2 << 20
+LOAD_IOV_MAX = 1024
+
 STACK_SIZE = 1024  # of a task or thread while it runs its program; no signal ever comes
 
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}

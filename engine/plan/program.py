@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
-ARENA_ROOM = 64 << 20  # bytes that the arena may have; its hole in the address space is that large
+ARENA_ROOM = 64 << 20  # bytes that the arena may have, its tables apart
 EXECUTOR_AT = PAGE  # offset of the executor behind the arena's head
 _ERRNO_MIN = -4095
 _WIDE_LOW, _WIDE_HIGH = 1 << 20, 0x7000_0000_0000  # where a fresh seed has nothing at all
@@ -69,7 +69,28 @@ class Word:
         self.address = address
 
 
-Arg = int | Ref | Word
+class Table:
+    """Bytes of the arena that are written when it is there, by `fill(memory, offset)`: never twice in memory."""
+
+    __slots__ = ("address", "fill", "size")
+
+    def __init__(self, size: int, fill: Callable[[Any, int], None]) -> None:
+        self.size = size
+        self.fill = fill
+        self.address = 0  # until the arena's image is made
+
+
+class Place:
+    """Where something is in a table, as an argument."""
+
+    __slots__ = ("offset", "table")
+
+    def __init__(self, table: Table, offset: int) -> None:
+        self.table = table
+        self.offset = offset
+
+
+Arg = int | Ref | Word | Place
 
 
 class Operation:
@@ -94,6 +115,8 @@ class Operation:
             if isinstance(a, Ref)
             else f"[{a.address:#x}]"
             if isinstance(a, Word)
+            else f"table+{a.offset:#x}"
+            if isinstance(a, Place)
             else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
             for a in self.args
         )
@@ -165,6 +188,10 @@ class Program:
         """Wait for the end of a thread whose CLONE_CHILD_CLEARTID word this is."""
         self._add(Operation(abi.OP_GONE, "gone", (word,), abi.EXPECT_OK, 0, ""))
 
+    def load(self, fd: Arg, parts: Place, offsets: Place, count: int, note: str) -> None:
+        """Read parts of a file (struct iovec) from their offsets, populated first where they are large."""
+        self._add(Operation(abi.OP_LOAD, "preadv", (fd, parts, offsets, count), abi.EXPECT_OK, 0, note))
+
     def park(self) -> None:
         """The end: wait to be taken over."""
         self._add(Operation(abi.OP_PARK, "park", (self.arena.keeper,), abi.EXPECT_ANY, 0, ""))
@@ -202,6 +229,8 @@ class Program:
                 elif isinstance(a, Word):
                     indirect |= 1 << i
                     args[i] = a.address
+                elif isinstance(a, Place):
+                    args[i] = a.table.address + a.offset
                 else:
                     args[i] = a & 0xFFFFFFFFFFFFFFFF
             number = 0
@@ -216,13 +245,16 @@ class Program:
 class Arena:
     """The shared memory of one dump or restore while it is being compiled; `base` is its address in every task."""
 
-    __slots__ = ("_data", "base", "machine", "programs", "texts")
+    __slots__ = ("_data", "base", "machine", "programs", "room", "size", "tables", "texts")
 
-    def __init__(self, machine: Machine, base: int) -> None:
+    def __init__(self, machine: Machine, base: int, room: int = ARENA_ROOM) -> None:
         self.machine = machine
         self.base = base
         self.programs: list[Program] = []
         self.texts: dict[int, str] = {}
+        self.room = room  # bytes that are free there
+        self.tables: list[Table] = []
+        self.size = 0  # in bytes, tables included, once there is an image
         self._data = bytearray(PAGE)
         self._data += machine.executor
         self.align(16)
@@ -285,12 +317,23 @@ class Arena:
         self.programs.append(program)
         return program
 
+    def table(self, size: int, fill: Callable[[Any, int], None]) -> Table:
+        """Place `size` bytes behind everything else, for `fill` to write once the arena is in shared memory."""
+        self.tables.append(Table(size, fill))
+        return self.tables[-1]
+
     def offset(self, address: int) -> int:
         """Where an address lies in the image."""
         return address - self.base
 
     def image(self, first: Program, stack: int, orphan: int = 0) -> bytes:
-        """The arena's contents, a whole number of pages; `first` is what the seed runs on `stack`."""
+        """The arena's contents but for its tables, whole pages; `first` is what the seed runs on `stack`."""
+        ops = sum(len(program.operations) for program in self.programs) * abi.OP.size
+        end = len(self._data) + (-len(self._data) % 8) + ops
+        self.size = end + -end % PAGE
+        for table in self.tables:
+            table.address = self.base + self.size
+            self.size += table.size + -table.size % PAGE
         for program in self.programs:
             program.ops_address = self.base + len(self._data) + (-len(self._data) % 8)
             code = program.encode()
@@ -308,7 +351,7 @@ class Arena:
                 orphan,
             )
         self.align(PAGE)
-        abi.HEAD.codec.pack_into(self._data, 0, self.base, len(self._data), self.entry, first.address, stack, 0, 0, 0)
+        abi.HEAD.codec.pack_into(self._data, 0, self.base, self.size, self.entry, first.address, stack, 0, 0, 0)
         return bytes(self._data)
 
 

@@ -113,7 +113,7 @@ class Collected:
         self.mm = new("mm_entry")()
         self.fs = new("fs_entry")()
         self.fdinfo: list[Any] = []
-        self.pagemap: list[Any] = []
+        self.pagemap: Any = None  # (pagemap_head, memory.Runs)
         self.vmas: list[proc.Vma] = []
         self.seen: list[int] = []  # stopped children that it has waited for already
         self.listed: tuple[list[timers.Listed], Answers, list[timers.Asked]] | None = None

@@ -104,12 +104,14 @@ class Compiler:
         self.opener = opener
         self.coordinator = coordinator
         low = any(compat.is_compat(task.core) for task in tree.live())
-        self.arena = Arena(ctx.machine, place(taken, ARENA_ROOM, low))
+        self.spaces = Spaces(ctx, opener, tree)
+        tables = self.spaces.tables_size()
+        room = ARENA_ROOM + tables + -tables % ARENA_ROOM
+        self.arena = Arena(ctx.machine, place(taken, room, low), room)
         self.plan = Plan(self.arena)
         self.tasks = tree.by_pid()
         self.shared = Shared(self.arena, tree)
         self.descriptors = Descriptors(self.arena, tree, opener, coordinator)
-        self.spaces = Spaces(ctx, opener, tree)
         self.groups = self.arena.reserve(4)  # process groups that are there for others to join
         self.joined = self.arena.reserve(4)
         self.stage = self.arena.reserve(4)  # orphans come to one subreaper after the other
@@ -195,7 +197,7 @@ class Compiler:
 
     def _unmap(self, program: Program) -> None:
         """All but the arena."""
-        behind = self.arena.base + ARENA_ROOM
+        behind = self.arena.base + self.arena.room
         program.sys("munmap", PAGE, self.arena.base - PAGE, note="all below the arena")
         program.sys("munmap", behind, self.ctx.arch.TASK_SIZE - behind, note="all above it")
 

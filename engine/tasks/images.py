@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.errors import BadImage
 from engine.files import ghost, kinds
 from engine.images.files import Images
+from engine.images.pagemap import OWNER, PE_PARENT, Pagemap
 from engine.images.schema import text
 from engine.memory import guard
 from engine.memory import vmas as vma_kind
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from engine.tasks.seccomp import Process
 
 ALIVE, DEAD, STOPPED, ZOMBIE = 1, 2, 3, 6  # task_core_entry.task_state
-PE_PARENT = 1
 _SIGCHLD = 17
 
 
@@ -60,7 +60,7 @@ class TaskImages:
         self.mm: Any = None
         self.fs: Any = None
         self.fdinfo: list[Any] = []
-        self.pagemap: list[Any] = []
+        self.pagemap: Pagemap
         if not self.core.HasField("tc"):
             raise BadImage(f"core-{self.pid}.img", 0, "field tc is missing; dump again")
         if not self.dead:
@@ -77,7 +77,7 @@ class TaskImages:
         self.fs = images.read_one("FS", self.pid)
         self.ids = self.core.ids if self.core.HasField("ids") else images.read_one("IDS", self.pid)
         self.fdinfo = images.read("FDINFO", self.ids.files_id)
-        head, self.pagemap = images.read_pagemap("PAGEMAP", self.pid)
+        head, self.pagemap = images.pagemap("PAGEMAP", self.pid)
         self.pages_id = head.pages_id
         self.tells_frames = head.tells_frames  # are shared pages marked?
 
@@ -114,7 +114,7 @@ class TaskImages:
                 out.append(f"mapping {vma_kind.text(v)}: status {v.status:#x} is not supported yet")
         if full := vma_kind.check_count(len(self.mm.vmas)):
             out.append(full)
-        if any(p.in_parent or p.flags & PE_PARENT for p in self.pagemap):
+        if self.pagemap.flags & PE_PARENT and any(f & PE_PARENT and not f >> OWNER for _, _, f in self.pagemap):
             out.append("pages in a parent image (incremental dumps) are not supported yet")
         return [f"pid {self.pid}: {line}" for line in out]
 

@@ -40,6 +40,7 @@ BOTH = {
     "stopped12": "drops a pending SIGSTOP; its restorer stops when it sends one to itself",
     "stopped_seen": "its images do not say whether the parent has waited for a stop: it is news again",
     "thp_advised": "its images do not say that what is advised is an exception",
+    "thp_collapsed": "its images do not say which pages were huge",
     "threads_state": "its images have no CPU affinity",
     "timerslack00": "its images have no timer slack",
     "tree_shared": "'Can't make FS id': tasks cannot share it",

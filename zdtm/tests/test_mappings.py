@@ -14,6 +14,7 @@ import pytest
 from engine.context import Schema
 from engine.errors import BadImage, EngineError
 from engine.images.files import Images
+from engine.images.pagemap import RUN, Pagemap
 from engine.kernel import proc
 from engine.memory import aio, guard, hugetlb, vmas
 from engine.plan.program import place
@@ -217,8 +218,7 @@ def _huge_task(vm: int, count: int, more: int = 0, pagemap: tuple[tuple[int, int
     mm = new("mm_entry")()
     size = count << 21
     mm.vmas.add(start=size, end=2 * size, pgoff=0, shmid=0, prot=3, flags=0x54040022 | more, status=0x201, fd=-1)
-    entry = new("pagemap_entry")
-    stored = [entry(vaddr=at, compat_nr_pages=0, flags=4, nr_pages=pages) for at, pages in pagemap]
+    stored = Pagemap(bytearray(b"".join(RUN.pack(at, pages, 4) for at, pages in pagemap)))
     return SimpleNamespace(mm=mm, pagemap=stored, ids=SimpleNamespace(vm_id=vm))
 
 

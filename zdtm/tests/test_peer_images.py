@@ -11,9 +11,10 @@ import pytest
 from engine.images import crit_x, wire
 from engine.images.crit_json import Codec
 from engine.images.files import Images
+from engine.images.pagemap import pages_in
 from engine.images.schema import Schema
 from engine.images.table import RAW, by_name
-from engine.images.validate import pages_in, validate_all
+from engine.images.validate import validate_all
 from zdtm.tests.tasks import PROGRAMS, wait
 
 

@@ -19,10 +19,11 @@
 
 #define PAGE	       4096ul
 #define BUFFER	       (256 * 1024ul)
+#define PIECE	       (BUFFER / PAGE) /* pages that are moved at a time */
 #define BATCH	       512
+#define WINDOW	       512
 #define PM_EXCLUSIVE   (1ull << 56) /* of /proc/PID/pagemap */
 #define THREADS_MAX    8
-#define ZD_KEPT	       4
 #define PAGES_A_THREAD (16 * 256ul) /* 16 MiB that make one more thread worth it */
 
 #ifndef PAGEMAP_SCAN
@@ -32,6 +33,7 @@
 #define PAGE_IS_PRESENT	  (1 << 3)
 #define PAGE_IS_SWAPPED	  (1 << 4)
 #define PAGE_IS_PFNZERO	  (1 << 5)
+#define PAGE_IS_HUGE	  (1 << 6)
 struct page_region {
 	uint64_t start, end, categories;
 };
@@ -69,167 +71,137 @@ long zd_write_memory(int pid, unsigned long addr, const void *buf, unsigned long
 	return r < 0 ? -errno : r;
 }
 
-static long add_run(struct zd_run *runs, long n, unsigned max, unsigned long start, unsigned long end,
-		    unsigned flags)
-{
-	unsigned long pages = (end - start) / PAGE;
+struct list {
+	struct zd_run *runs;
+	unsigned long count, room;
+};
 
-	if (n && runs[n - 1].flags == flags && runs[n - 1].start + runs[n - 1].pages * PAGE == start) {
-		runs[n - 1].pages += pages;
-		return n;
+/* Append pages to a list, to its last run where they continue it. */
+static int add_pages(struct list *l, unsigned long start, unsigned long pages, unsigned long flags)
+{
+	struct zd_run *last = l->runs + l->count - 1;
+
+	if (l->count && last->flags == flags && last->start + last->pages * PAGE == start) {
+		last->pages += pages;
+		return 0;
 	}
-	if ((unsigned long)n == max)
-		return -ENOSPC;
-	runs[n] = (struct zd_run){start, pages, flags};
-	return n + 1;
+	if (l->count == l->room) {
+		unsigned long room = l->room ? l->room + l->room / 2 : 1024;
+		struct zd_run *more = realloc(l->runs, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->runs = more;
+		l->room = room;
+	}
+	l->runs[l->count++] = (struct zd_run){start, pages, flags};
+	return 0;
+}
+
+void zd_free_runs(struct zd_run *runs)
+{
+	free(runs);
+}
+
+/* One range; *guard becomes 0 where the kernel does not tell guard pages. */
+static long scan(int pagemap, const struct zd_range *range, struct list *l, struct list *guards,
+		 unsigned long *guard)
+{
+	struct page_region found[BATCH];
+	unsigned long at = range->start;
+	long r = 0;
+
+	while (at < range->end && !r) {
+		struct pm_scan_arg arg = {
+			.size = sizeof(arg),
+			.start = at,
+			.end = range->end,
+			.vec = (uintptr_t)found,
+			.vec_len = BATCH,
+			.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+			.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+			.return_mask = PAGE_IS_HUGE | *guard,
+		};
+		int got = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+
+		if (got < 0 && errno == EINVAL && *guard) {
+			*guard = 0; /* a kernel that does not tell them yet (before 6.15) */
+			continue;
+		}
+		if (got < 0)
+			return -errno;
+		for (int j = 0; j < got && !r; j++) {
+			unsigned long pages = (found[j].end - found[j].start) / PAGE, flags = range->flags;
+
+			if (found[j].categories & PAGE_IS_HUGE && flags & ZD_SPARSE)
+				flags |= ZD_HUGE; /* not those that are so by the mapping's kind */
+			if (found[j].categories & PAGE_IS_GUARD)
+				r = add_pages(guards, found[j].start, pages, 0);
+			else if (!(flags & ZD_GUARDS))
+				r = add_pages(l, found[j].start, pages, flags);
+		}
+		at = arg.walk_end;
+	}
+	return r;
 }
 
 /*
  * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page
- * nor a file's unchanged page. A range with flags 1 is taken whole (the vdso). Returns the number of runs, in
- * the order of the ranges; runs that touch are one where the flags agree.
+ * nor a file's unchanged page. A range with flag ZD_WHOLE is taken whole (the vdso). Returns the number of
+ * runs in *runs, in the order of the ranges; runs that touch are one where the flags agree.
  *
- * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to `guards`, of which there is room for
- * as many; of a range with flags 4 they are all that is looked for. -ENOSPC when there is not room enough.
+ * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to *guards; of a range with flag
+ * ZD_GUARDS they are all that is looked for.
  */
-long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
-		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats)
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run **runs,
+		   struct zd_run **guards, unsigned long *nguards, struct zd_pages *stats)
 {
-	struct page_region found[BATCH];
-	int64_t start = now_us();
+	struct list l = {0}, g = {0};
 	unsigned long guard = PAGE_IS_GUARD;
-	long n = 0, g = 0;
+	int64_t start = now_us();
+	long r = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		unsigned long at = ranges[i].start;
+	for (unsigned i = 0; i < count && !r; i++) {
+		unsigned long pages = (ranges[i].end - ranges[i].start) / PAGE;
 
-		if (!(ranges[i].flags & 4))
-			stats->scanned += (ranges[i].end - ranges[i].start) / PAGE;
-		if (ranges[i].flags & 1) {
-			n = add_run(runs, n, max, at, ranges[i].end, ranges[i].flags);
-			if (n < 0)
-				return n;
-			continue;
-		}
-		while (at < ranges[i].end) {
-			struct pm_scan_arg arg = {
-				.size = sizeof(arg),
-				.start = at,
-				.end = ranges[i].end,
-				.vec = (uintptr_t)found,
-				.vec_len = BATCH,
-				.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-				.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-				.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-				.return_mask = PAGE_IS_PRESENT | guard,
-			};
-			int got = ioctl(pagemap, PAGEMAP_SCAN, &arg);
-
-			if (got < 0 && errno == EINVAL && guard) {
-				guard = 0; /* a kernel that does not tell them yet (before 6.15) */
-				continue;
-			}
-			if (got < 0)
-				return -errno;
-			for (int j = 0; j < got; j++) {
-				if (found[j].categories & PAGE_IS_GUARD) {
-					g = add_run(guards, g, max, found[j].start, found[j].end, 0);
-					if (g < 0)
-						return g;
-					continue;
-				}
-				if (ranges[i].flags & 4)
-					continue;
-				n = add_run(runs, n, max, found[j].start, found[j].end, ranges[i].flags);
-				if (n < 0)
-					return n;
-			}
-			at = arg.walk_end;
-		}
+		stats->scanned += ranges[i].flags & ZD_GUARDS ? 0 : pages;
+		r = ranges[i].flags & ZD_WHOLE ? add_pages(&l, ranges[i].start, pages, ranges[i].flags)
+					       : scan(pagemap, ranges + i, &l, &g, &guard);
 	}
-	*nguards = g;
+	if (r) {
+		free(l.runs);
+		free(g.runs);
+		return r;
+	}
 	stats->scan_time += now_us() - start;
-	return n;
+	*runs = l.runs;
+	*guards = g.runs;
+	*nguards = g.count;
+	return l.count;
 }
 
-static int write_all(int fd, const char *buf, unsigned long size, unsigned long offset)
+static long write_all(int fd, struct iovec *v, unsigned count, unsigned long offset)
 {
-	while (size) {
-		long r = pwrite(fd, buf, size, offset);
+	while (count) {
+		long r = pwritev(fd, v, count, offset);
 
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
 			return r < 0 ? -errno : -ENOSPC;
-		buf += r;
 		offset += r;
-		size -= r;
-	}
-	return 0;
-}
-
-/* Both lists of runs, in the order of their addresses, those of `kept` with that flag, into `out`. */
-long zd_merge_runs(const struct zd_run *runs, unsigned count, const struct zd_run *kept, unsigned nkept,
-		   struct zd_run *out)
-{
-	unsigned i = 0, j = 0;
-
-	while (i < count || j < nkept)
-		if (j == nkept || (i < count && runs[i].start < kept[j].start)) {
-			out[i + j] = runs[i];
-			i++;
-		} else {
-			out[i + j] = kept[j];
-			out[i + j].flags |= ZD_KEPT;
-			j++;
+		for (; count && (unsigned long)r >= v->iov_len; count--)
+			r -= v++->iov_len;
+		if (r) {
+			v->iov_base = (char *)v->iov_base + r;
+			v->iov_len -= r;
 		}
-	return i + j;
-}
-
-/* One thread's part of the copy: `pages` pages of the runs, from page number `first` on. */
-struct share {
-	pthread_t thread;
-	const struct zd_run *runs;
-	int pid, mem, pagemap, kept, out;
-	unsigned long first, pages;
-	long result;
-};
-
-/* Are all pages the task's alone? Of shared ones, process_vm_readv(2) would give the task copies of its own.
- */
-static int is_exclusive(int pagemap, unsigned long addr, unsigned long size)
-{
-	uint64_t entries[BUFFER / PAGE], all = PM_EXCLUSIVE;
-	long r = pread(pagemap, entries, size / PAGE * 8, addr / PAGE * 8);
-
-	for (long i = 0; i < r / 8; i++)
-		all &= entries[i];
-	return r == (long)(size / PAGE * 8) && all;
-}
-
-/*
- * process_vm_readv(2) obeys the task's own page protections and ends what it shares since a fork;
- * /proc/PID/mem does neither, but copies twice.
- */
-static long read_run(const struct share *s, unsigned long addr, char *buf, unsigned long size)
-{
-	unsigned long done = 0;
-	int exclusive = is_exclusive(s->pagemap, addr, size);
-
-	while (done < size) {
-		long r = exclusive ? zd_read_memory(s->pid, addr + done, buf + done, size - done)
-				   : pread(s->mem, buf + done, size - done, addr + done);
-
-		if (r <= 0)
-			r = pread(s->mem, buf + done, PAGE - ((addr + done) & (PAGE - 1)), addr + done);
-		if (r <= 0)
-			return r < 0 ? -errno : -EFAULT;
-		done += r;
 	}
 	return 0;
 }
 
-static long read_kept(int fd, char *buf, unsigned long size, unsigned long offset)
+static long read_all(int fd, char *buf, unsigned long size, unsigned long offset)
 {
 	while (size) {
 		long r = pread(fd, buf, size, offset);
@@ -243,96 +215,308 @@ static long read_kept(int fd, char *buf, unsigned long size, unsigned long offse
 	return 0;
 }
 
-static void *copy_share(void *arg)
+/* Both lists of runs, in the order of their addresses, the others with a flag, into `out`. */
+long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *others,
+		   unsigned long nothers, unsigned flag, struct zd_run *out)
 {
-	struct share *s = arg;
-	const struct zd_run *run = s->runs;
-	unsigned long skip = s->first, left = s->pages * PAGE, offset = s->first * PAGE, filled = 0;
-	unsigned long kept = 0; /* offset of the next run with flag ZD_KEPT in that file */
-	char *buf =
-		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	unsigned long i = 0, j = 0;
+
+	while (i < count || j < nothers)
+		if (j == nothers || (i < count && runs[i].start < others[j].start)) {
+			out[i + j] = runs[i];
+			i++;
+		} else {
+			out[i + j] = others[j];
+			out[i + j].flags |= flag;
+			j++;
+		}
+	return i + j;
+}
+
+/* Take those apart that have an owner (zd_frames_split), but for the whole ones. Returns how many are `own`. */
+long zd_own_runs(const struct zd_run *runs, unsigned long count, struct zd_run *own, struct zd_run *others)
+{
+	unsigned long n = 0, m = 0;
+
+	for (unsigned long i = 0; i < count; i++)
+		if (runs[i].flags >> 32 && !(runs[i].flags & ZD_WHOLE))
+			others[m++] = runs[i];
+		else
+			own[n++] = runs[i];
+	return n;
+}
+
+/*
+ * How many of the runs, from the first on, hold nothing but pages that are the task's alone. Of shared ones,
+ * process_vm_readv(2), which pins them, would give the task copies of its own.
+ */
+static unsigned exclusive(int pagemap, const struct iovec *there, unsigned count)
+{
+	uint64_t entries[WINDOW], first = (uintptr_t)there->iov_base / PAGE;
+	unsigned n = 0;
+	long last = 0;
+
+	while (n < count && (uintptr_t)there[n].iov_base / PAGE >= first &&
+	       ((uintptr_t)there[n].iov_base + there[n].iov_len) / PAGE - first <= WINDOW) {
+		last = ((uintptr_t)there[n].iov_base + there[n].iov_len) / PAGE - first;
+		n++;
+	}
+	if (pread(pagemap, entries, last * 8, first * 8) != last * 8)
+		return 0;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned long at = (uintptr_t)there[i].iov_base / PAGE - first,
+			      pages = there[i].iov_len / PAGE;
+
+		while (pages && entries[at + pages - 1] & PM_EXCLUSIVE)
+			pages--;
+		if (pages)
+			return i;
+	}
+	return n;
+}
+
+/*
+ * process_vm_readv(2) obeys the task's own page protections and ends what it shares since a fork;
+ * /proc/PID/mem does neither, but copies twice. With pid 0 only that is used.
+ */
+static long read_task(int pid, int mem, int pagemap, struct iovec *there, unsigned count, char *buf)
+{
 	long r = 0;
 
+	while (count && !r) {
+		struct iovec here = {buf, BUFFER};
+		unsigned own = pid ? exclusive(pagemap, there, count) : 0;
+		long got = own ? process_vm_readv(pid, &here, 1, there, own, 0) : 0;
+		unsigned long left = got > 0 ? got : 0;
+
+		buf += left;
+		for (; count && left >= there->iov_len; count--)
+			left -= there++->iov_len;
+		if (!count)
+			break;
+		there->iov_base = (char *)there->iov_base + left;
+		there->iov_len -= left;
+		if (got > 0 && !left)
+			continue;
+		left = own && there->iov_len > PAGE ? PAGE : there->iov_len;
+		r = read_all(mem, buf, left, (unsigned long)there->iov_base);
+		buf += left;
+		there->iov_base = (char *)there->iov_base + left;
+		there->iov_len -= left;
+		if (!there->iov_len) {
+			there++;
+			count--;
+		}
+	}
+	return r;
+}
+
+/* What the threads of a copy share. They take pieces in turn, and give them their place in the image in turn.
+ */
+struct mover {
+	pthread_mutex_t lock;
+	pthread_cond_t placed;
+	int pid, mem, pagemap, out, kept;
+	const struct zd_run *run, *end; /* the next piece begins there, */
+	unsigned long skip, kept_at;	/* so many pages on; and there in `kept` */
+	unsigned long taken, turn;	/* pieces */
+	unsigned long offset, zero;
+	struct list made;
+	long error;
+};
+
+/* Up to PIECE pages: where they are in the task, and from where in `kept` those come that are there. */
+struct piece {
+	struct zd_run runs[PIECE];
+	unsigned long kept[PIECE];
+	unsigned long number;
+	unsigned count;
+};
+
+static int take(struct mover *m, struct piece *p)
+{
+	unsigned long left = PIECE;
+
+	pthread_mutex_lock(&m->lock);
+	p->count = 0;
+	p->number = m->taken;
+	while (left && m->run < m->end && !m->error) {
+		unsigned long pages = m->run->pages - m->skip;
+
+		pages = pages < left ? pages : left;
+		p->runs[p->count] = (struct zd_run){m->run->start + m->skip * PAGE, pages, m->run->flags};
+		p->kept[p->count++] = m->kept_at;
+		if (m->run->flags & ZD_KEPT)
+			m->kept_at += pages * PAGE;
+		left -= pages;
+		m->skip += pages;
+		if (m->skip == m->run->pages) {
+			m->skip = 0;
+			m->run++;
+		}
+	}
+	if (p->count)
+		m->taken++;
+	pthread_mutex_unlock(&m->lock);
+	return p->count;
+}
+
+static long read_piece(const struct mover *m, const struct piece *p, char *buf)
+{
+	struct iovec there[PIECE];
+	unsigned long size;
+	long r = 0;
+
+	for (unsigned i = 0, n; i < p->count && !r; i += n ? n : 1, buf += size) {
+		size = 0;
+		for (n = 0; i + n < p->count && !(p->runs[i + n].flags & ZD_KEPT); n++) {
+			there[n] = (struct iovec){(void *)p->runs[i + n].start, p->runs[i + n].pages * PAGE};
+			size += there[n].iov_len;
+		}
+		if (n) {
+			r = read_task(m->pid, m->mem, m->pagemap, there, n, buf);
+		} else {
+			size = p->runs[i].pages * PAGE;
+			r = read_all(m->kept, buf, size, p->kept[i]);
+		}
+	}
+	return r;
+}
+
+static int is_zero(const char *page)
+{
+	const uint64_t *word = (const uint64_t *)page;
+
+	for (unsigned i = 0; i < PAGE / 8; i += 8)
+		if (word[i] | word[i + 1] | word[i + 2] | word[i + 3] | word[i + 4] | word[i + 5] |
+		    word[i + 6] | word[i + 7])
+			return 0;
+	return 1;
+}
+
+/* The pages of a piece that are stored: as runs, and as parts of the buffer. Returns how many are left out.
+ */
+static unsigned long choose(struct piece *p, char *buf, struct iovec *v, unsigned *parts)
+{
+	struct piece out = {.count = 0};
+	unsigned long zero = 0;
+	char *end = NULL;
+
+	*parts = 0;
+	for (unsigned i = 0; i < p->count; i++) {
+		struct zd_run *r = p->runs + i;
+
+		for (unsigned long j = 0, n; j < r->pages; j += n, buf += n * PAGE) {
+			for (n = 0; r->flags & ZD_SPARSE && j + n < r->pages && is_zero(buf + n * PAGE);)
+				n++;
+			if (n) {
+				zero += n;
+				continue;
+			}
+			for (n = 1; j + n < r->pages && !(r->flags & ZD_SPARSE && is_zero(buf + n * PAGE));)
+				n++;
+			out.runs[out.count++] = (struct zd_run){r->start + j * PAGE, n, r->flags};
+			if (end == buf)
+				v[*parts - 1].iov_len += n * PAGE;
+			else
+				v[(*parts)++] = (struct iovec){buf, n * PAGE};
+			end = buf + n * PAGE;
+		}
+	}
+	memcpy(p->runs, out.runs, out.count * sizeof(out.runs[0]));
+	p->count = out.count;
+	return zero;
+}
+
+static void *move(void *arg)
+{
+	struct mover *m = arg;
+	struct piece p;
+	char *buf =
+		mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
 	if (buf == MAP_FAILED) {
-		s->result = -errno;
+		pthread_mutex_lock(&m->lock);
+		m->error = -errno;
+		pthread_mutex_unlock(&m->lock);
 		return NULL;
 	}
-	for (; left && skip >= run->pages; run++) {
-		skip -= run->pages;
-		kept += run->flags & ZD_KEPT ? run->pages * PAGE : 0;
-	}
-	if (left && run->flags & ZD_KEPT)
-		kept += skip * PAGE;
-	while (left && !r) {
-		unsigned long at = run->start + skip * PAGE, part = (run->pages - skip) * PAGE;
+	while (take(m, &p)) {
+		long r = read_piece(m, &p, buf);
+		struct iovec v[PIECE];
+		unsigned long zero, at, size = 0;
+		unsigned parts = 0;
 
-		part = part < left ? part : left;
-		part = part < BUFFER - filled ? part : BUFFER - filled;
-		if (run->flags & ZD_KEPT) {
-			r = read_kept(s->kept, buf + filled, part, kept);
-			kept += part;
-		} else {
-			r = read_run(s, at, buf + filled, part);
+		zero = r ? 0 : choose(&p, buf, v, &parts);
+		pthread_mutex_lock(&m->lock);
+		while (m->turn != p.number)
+			pthread_cond_wait(&m->placed, &m->lock);
+		m->turn++;
+		at = m->offset;
+		for (unsigned i = 0; i < p.count && !r; i++) {
+			const struct zd_run *run = p.runs + i;
+
+			r = add_pages(&m->made, run->start, run->pages, run->flags & ~(ZD_KEPT | ZD_SPARSE));
+			size += run->pages * PAGE;
 		}
-		filled += part;
-		left -= part;
-		skip += part / PAGE;
-		if (skip == run->pages) {
-			skip = 0;
-			run++;
-		}
-		if (!r && (filled == BUFFER || !left)) {
-			r = write_all(s->out, buf, filled, offset);
-			offset += filled;
-			filled = 0;
+		m->offset += size;
+		m->zero += zero;
+		m->error = m->error ? m->error : r;
+		pthread_cond_broadcast(&m->placed);
+		pthread_mutex_unlock(&m->lock);
+		if (!r)
+			r = write_all(m->out, v, parts, at);
+		if (r) {
+			pthread_mutex_lock(&m->lock);
+			m->error = m->error ? m->error : r;
+			pthread_mutex_unlock(&m->lock);
 		}
 	}
 	munmap(buf, BUFFER);
-	s->result = r;
 	return NULL;
 }
 
 /*
  * Write the pages of all runs to the empty image, big ones by as many threads as there are processors: while
- * one reads from the task another writes. -EFAULT etc. from the task, -ENOSPC etc. from the image. Runs with
- * flag ZD_KEPT come from the file `kept`, where they lie one behind the other.
+ * one reads from the task another writes. Pages of runs with flag ZD_SPARSE are left out where they are all
+ * zeroes; those of runs with flag ZD_KEPT come from the file `kept`, where they lie one behind the other.
+ * Returns the number of runs in *made: what has been written. -EFAULT etc. from the task, -ENOSPC etc. from
+ * the image.
  */
 long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
-		   unsigned count, struct zd_pages *stats)
+		   unsigned long count, struct zd_run **made, struct zd_pages *stats)
 {
-	struct share shares[THREADS_MAX];
-	unsigned long total = 0, threads;
-	long processors = sysconf(_SC_NPROCESSORS_ONLN), r = 0;
+	struct mover m = {.lock = PTHREAD_MUTEX_INITIALIZER,
+			  .placed = PTHREAD_COND_INITIALIZER,
+			  .pid = pid,
+			  .mem = mem,
+			  .pagemap = pagemap,
+			  .out = out,
+			  .kept = kept,
+			  .run = runs,
+			  .end = runs + count};
+	pthread_t threads[THREADS_MAX];
+	unsigned long total = 0, wanted, started = 0;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	int64_t start = now_us();
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned long i = 0; i < count; i++)
 		total += runs[i].pages;
-	threads = total / PAGES_A_THREAD;
-	threads = threads > (unsigned long)processors ? (unsigned long)processors : threads;
-	threads = threads > THREADS_MAX ? THREADS_MAX : threads ? threads : 1;
-	for (unsigned long i = 0; i < threads; i++) {
-		unsigned long first = total * i / threads;
-
-		shares[i] = (struct share){.runs = runs,
-					   .pid = pid,
-					   .mem = mem,
-					   .pagemap = pagemap,
-					   .kept = kept,
-					   .out = out,
-					   .first = first,
-					   .pages = total * (i + 1) / threads - first};
-		/* the last share is this thread's; so is any for which there is no other */
-		if (i == threads - 1 || pthread_create(&shares[i].thread, NULL, copy_share, &shares[i])) {
-			shares[i].thread = pthread_self();
-			copy_share(&shares[i]);
-		}
+	wanted = total / PAGES_A_THREAD;
+	wanted = wanted > (unsigned long)processors ? (unsigned long)processors : wanted;
+	wanted = wanted > THREADS_MAX ? THREADS_MAX : wanted;
+	while (started + 1 < wanted && !pthread_create(threads + started, NULL, move, &m))
+		started++;
+	move(&m); /* this thread does what the others leave, all of it if there are none */
+	while (started)
+		pthread_join(threads[--started], NULL);
+	if (m.error) {
+		free(m.made.runs);
+		return m.error;
 	}
-	for (unsigned long i = 0; i < threads; i++) {
-		if (!pthread_equal(shares[i].thread, pthread_self()))
-			pthread_join(shares[i].thread, NULL);
-		r = r ? r : shares[i].result;
-	}
-	stats->written += total;
+	stats->written += m.offset / PAGE;
+	stats->zero += m.zero;
 	stats->write_time += now_us() - start;
-	return r;
+	*made = m.made.runs;
+	return m.made.count;
 }

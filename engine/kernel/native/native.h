@@ -53,15 +53,52 @@ struct zd_run {
 struct zd_pages {
 	long long scanned;
 	long long written;
+	long long zero;
 	long long scan_time;
 	long long write_time;
 };
-long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run *runs,
-		   unsigned max, struct zd_run *guards, unsigned *nguards, struct zd_pages *stats);
+enum {
+	ZD_WHOLE = 1,	/* of a range: all of its pages, whatever they are */
+	ZD_LAZY = 2,	/* goes on to the runs */
+	ZD_GUARDS = 4,	/* of a range: only its guard pages are looked for */
+	ZD_HUGE = 8,	/* of a run: in huge pages */
+	ZD_SPARSE = 16, /* pages that are all zeroes are left out */
+	ZD_KEPT = 32,	/* of a run: its contents are in a file */
+	ZD_ELSEWHERE = 64, /* of a run: its contents are with its owner */
+};
+void zd_free_runs(struct zd_run *runs);
+long zd_scan_pages(int pagemap, const struct zd_range *ranges, unsigned count, struct zd_run **runs,
+		   struct zd_run **guards, unsigned long *nguards, struct zd_pages *stats);
 long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
-		   unsigned count, struct zd_pages *stats);
-long zd_merge_runs(const struct zd_run *runs, unsigned count, const struct zd_run *kept, unsigned nkept,
-		   struct zd_run *out);
+		   unsigned long count, struct zd_run **made, struct zd_pages *stats);
+long zd_merge_runs(const struct zd_run *runs, unsigned long count, const struct zd_run *others,
+		   unsigned long nothers, unsigned flag, struct zd_run *out);
+long zd_own_runs(const struct zd_run *runs, unsigned long count, struct zd_run *own, struct zd_run *others);
+
+/* pagemap.c */
+struct zd_sum {
+	unsigned long stored;
+	unsigned long flags;
+};
+long zd_pagemap_encode(const struct zd_run *runs, unsigned long count, unsigned long *done, void *buf,
+		       unsigned long size);
+long zd_pagemap_decode(const void *data, unsigned long size, unsigned long *pos, struct zd_run *runs,
+		       unsigned long max);
+void zd_pagemap_sum(const struct zd_run *runs, unsigned long count, struct zd_sum *sum);
+long zd_pagemap_find(const struct zd_run *runs, unsigned long count, unsigned long addr);
+struct zd_loads {
+	unsigned long share;
+	unsigned long bytes;
+	unsigned long bad;
+	unsigned long first[8];
+	unsigned shares;
+	unsigned pad;
+};
+struct zd_part;
+long zd_split_loads(const struct zd_part *parts, unsigned long count, void *vector,
+		    unsigned long long *offsets, unsigned long max, struct zd_loads *loads);
+long zd_plan_loads(const struct zd_run *runs, unsigned long count, struct zd_range *areas, unsigned nareas,
+		   void *vector, unsigned long long *offsets, unsigned long max, struct zd_loads *loads);
 
 /* same.c */
 struct zd_frames;
