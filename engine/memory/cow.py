@@ -263,9 +263,7 @@ def _same(a: list[Part], b: list[Part], image: Callable[[int], int]) -> list[Ran
         return []
     if a[0][4] and b[0][4]:
         return [(start, end) for start, end, one, other in _both(a, b) if one[4] == other[4]]
-    one, other = (
-        [(part[0], part[1], part[2] & -PAGE, image(part[3])) for part in parts] for parts in (a, b)
-    )
+    one, other = ([(part[0], part[1], part[2] & -PAGE, image(part[3])) for part in parts] for parts in (a, b))
     return same_pages(one, other)
 
 

@@ -36,7 +36,7 @@ int zd_landlock_abi(void);
 int zd_bystander(unsigned uid, unsigned gid);
 int zd_with_vdso32(unsigned long at);
 
-/* memory.c */
+/* memory.c, runs.c, mover.c */
 long zd_read_memory(int pid, unsigned long addr, void *buf, unsigned long size);
 long zd_write_memory(int pid, unsigned long addr, const void *buf, unsigned long size);
 struct zd_range {
@@ -58,12 +58,12 @@ struct zd_pages {
 	long long write_time;
 };
 enum {
-	ZD_WHOLE = 1,	/* of a range: all of its pages, whatever they are */
-	ZD_LAZY = 2,	/* goes on to the runs */
-	ZD_GUARDS = 4,	/* of a range: only its guard pages are looked for */
-	ZD_HUGE = 8,	/* of a run: in huge pages */
-	ZD_SPARSE = 16, /* pages that are all zeroes are left out */
-	ZD_KEPT = 32,	/* of a run: its contents are in a file */
+	ZD_WHOLE = 1,	   /* of a range: all of its pages, whatever they are */
+	ZD_LAZY = 2,	   /* goes on to the runs */
+	ZD_GUARDS = 4,	   /* of a range: only its guard pages are looked for */
+	ZD_HUGE = 8,	   /* of a run: in huge pages */
+	ZD_SPARSE = 16,	   /* pages that are all zeroes are left out */
+	ZD_KEPT = 32,	   /* of a run: its contents are in a file */
 	ZD_ELSEWHERE = 64, /* of a run: its contents are with its owner */
 };
 void zd_free_runs(struct zd_run *runs);
