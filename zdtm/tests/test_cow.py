@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.images.files import Images
+from engine.images.schema import Schema
 from engine.kernel import proc
 from engine.kernel.memory import PAGE
 from engine.kernel.uapi import mman
 from engine.memory import cow, vmas
 from engine.memory.cow import Space
 from zdtm.tests.killing import wait_until
-from zdtm.tests.tasks import Criu
+from zdtm.tests.tasks import Criu, end_restored
 
 BASE, PAGES = 0x10000000, 24
 Part = tuple[int, int, int, int, int]
@@ -227,3 +232,111 @@ def test_dump_leaves_shared_pages_shared(criu: Criu, c_program, start, images: s
     assert frames(kid) == before
     criu("dump", "-R", "-t", str(process.pid), "-D", images)
     assert frames(process.pid) == frames(kid) == before
+
+
+# 64 pages that a task, its child and its grandchild share but for one each, and a page of zeroes. SIGTERM: are they so?
+FAMILY = """
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *pages;
+static pid_t kid;
+static int own;
+
+static void check(int sig)
+{
+    (void)sig;
+    int bad = 0, status = 0;
+
+    for (int i = 0; i < 64 * 4096; i++)
+        bad += pages[i] != (i / 4096 == 63 ? 0 : i / 4096 == own ? 100 + own : i / 4096 + 1);
+    if (kid) {
+        kill(kid, SIGTERM);
+        waitpid(kid, &status, 0);
+    }
+    _exit(bad || status);
+}
+
+int main(void)
+{
+    pages = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < 64 * 4096; i++)
+        pages[i] = i / 4096 == 63 ? 0 : i / 4096 + 1;
+    signal(SIGTERM, check);
+    for (own = 0; own < 2; own++) {
+        kid = fork();
+        if (kid)
+            break;
+        kid = 0;
+    }
+    memset(pages + own * 4096, 100 + own, 4096);
+    puts("ready");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+
+
+def _family(c_program: Any, start: Any) -> Any:
+    process = start(c_program(FAMILY))
+    wait_until("it starts", lambda: process.log.read_bytes() == b"ready\n" * 3)
+    return process
+
+
+def _stored(images: str) -> int:
+    return sum(path.stat().st_size for path in Path(images).glob("pages-*.img"))
+
+
+def _varint(number: int, size: int) -> bytes:
+    return bytes(number >> 7 * i & 127 | (128 if i + 1 < size else 0) for i in range(size))
+
+
+def test_shared_pages_are_stored_once(criu: Criu, c_program, start, images: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    process = _family(c_program, start)
+    (tmp_path / "each").mkdir()
+    criu("dump", "-R", "-t", str(process.pid), "-D", str(tmp_path / "each"))
+    criu("dump", "-t", str(process.pid), "-D", images, "--share-pages")
+    process.wait()
+    assert _stored(str(tmp_path / "each")) - _stored(images) >= 2 * 60 * PAGE
+    for directory in (str(tmp_path / "each"), images):
+        criu("restore", "-d", "-S", "-D", directory)
+        end_restored(process.pid)
+
+
+def test_pages_that_nobody_has_stored(criu: Criu, c_program, start, images: str) -> None:  # type: ignore[no-untyped-def]
+    """The owner of shared pages has to be in the images, and before those who share them."""
+    process = _family(c_program, start)
+    (kid,) = proc.children(process.pid)
+    criu("dump", "-t", str(process.pid), "-D", images, "--share-pages")
+    process.wait()
+    path = Path(images) / f"pagemap-{kid}.img"
+    _, entries = Images.open(Schema(), images).read_pagemap("PAGEMAP", kid)
+    data = path.read_bytes()
+    assert process.pid in {entry.same_as for entry in entries}
+    size = (process.pid.bit_length() + 6) // 7
+    of_parent, of_nobody = (b"\xc0\x3e" + _varint(number, size) for number in (process.pid, (1 << 7 * size) - 1))
+    assert of_parent in data
+    path.write_bytes(data.replace(of_parent, of_nobody))
+    done = criu("restore", "-d", "-D", images, check=False)
+    assert done.returncode == 1
+    assert f"pagemap-{kid}.img" in done.stderr
+    assert "which does not come before it; dump again" in done.stderr
+
+
+def test_peer_refuses_pages_that_are_stored_once(  # type: ignore[no-untyped-def]
+    criu: Criu, peer_criu: Path, c_program, start, images: str
+) -> None:
+    """It must not take them for something else."""
+    process = _family(c_program, start)
+    criu("dump", "-t", str(process.pid), "-D", images, "--share-pages")
+    process.wait()
+    done = subprocess.run([peer_criu, "restore", "-d", "-D", images, "-v4"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert not os.path.exists(f"/proc/{process.pid}")
