@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 		memory[i] =
 			mmap(NULL, SIZE, RW, areas[i].flags | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0);
 		if (memory[i] == MAP_FAILED)
-			skip("this machine has no free huge pages of 2 MiB (vm.nr_hugepages)");
+			skip("this machine has no free huge pages of 2 MiB (vm.nr_overcommit_hugepages)");
 		pages_fill(memory[i], 1, 10 * (uint32_t)i + 1);
 		pages_fill(memory[i] + SIZE - PAGE, 1, 10 * (uint32_t)i + 2);
 		was[i] = device(memory[i]);

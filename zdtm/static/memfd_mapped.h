@@ -9,7 +9,7 @@ static unsigned char *memfd_map(int fd, size_t length, int prot, int flags)
 	void *at = mmap(NULL, length, prot, flags, fd, 0);
 
 	if (at == MAP_FAILED && errno == ENOMEM)
-		skip("there are not enough huge pages: /proc/sys/vm/nr_hugepages");
+		skip("this machine has no free huge pages (vm.nr_overcommit_hugepages)");
 	return SYS(at);
 }
 
@@ -27,7 +27,7 @@ static void memfd_run(unsigned flags, size_t page)
 
 	fd = memfd_create("mapped", flags);
 	if (fd < 0 && (errno == ENODEV || errno == ENOSYS))
-		skip("no huge pages of that size");
+		skip("this kernel has no huge pages of that size");
 	CHECK(fd >= 0, "memfd_create: %m");
 	SYS(ftruncate(fd, (off_t)length));
 	reader = memfd_reopen(fd, O_RDONLY);
