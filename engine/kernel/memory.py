@@ -128,7 +128,7 @@ def apart(runs: Runs) -> tuple[Runs, Runs]:
 def dump_pages(
     pid: int, mem: int, pagemap: int, out: int, name: str, runs: Runs, stats: PageStats, kept: int = -1
 ) -> Runs:
-    """Write the contents of the runs to the empty file `out`; `name` is the file's in errors.
+    """Write the contents of the runs to the empty file or the pipe `out`; `name` is its name in errors.
 
     Returns what was written: of SPARSE runs, pages that are all zeroes are left out. `mem` and `pagemap` are
     descriptors of /proc/PID/mem, for pages that the task itself may not read or that it shares since a fork (with `pid`

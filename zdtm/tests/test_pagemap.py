@@ -1,7 +1,9 @@
 """Pagemaps in native code say what protobuf says, of good entries and bad ones; and what a dump leaves out."""
 
+import os
 import random
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -243,3 +245,61 @@ def test_zeroes_are_not_stored(criu: Criu, images: str, c_program, start) -> Non
     _, runs = found.pagemap("PAGEMAP", task.pid)
     found.close()
     assert Path(images, "pages-1.img").stat().st_size == runs.stored * PAGE < MIB
+
+
+# Fills memory with what repeats nowhere, and prints where it is.
+RANDOM = """
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int main(void)
+{
+    uint64_t *at = mmap(NULL, %d, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), x = 1;
+
+    for (size_t i = 0; i < %d / 8; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        at[i] = x;
+    }
+    printf("%%p\\n", (void *)at);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+
+
+def test_a_pipe_gets_the_same_as_a_file(c_program, start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """More than one thread would write into a file, in any order."""
+    size = 40 << 20
+    process = start(c_program(RANDOM % (size, size)))
+    wait(lambda: process.log.read_bytes().endswith(b"\n"))
+    at = int(process.log.read_text(), 16)
+    where, mem = (os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY) for name in ("pagemap", "mem"))
+    path = tmp_path / "pages"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT)
+    source, pipe = os.pipe()
+    got = bytearray()
+
+    def drain() -> None:
+        with open(source, "rb") as end:
+            got.extend(end.read())
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    try:
+        runs, _ = memory.scan_pages(where, [(at, at + size, 0)], memory.PageStats())
+        made = [
+            list(memory.dump_pages(process.pid, mem, where, out, "out", runs, memory.PageStats()))
+            for out in (file, pipe)
+        ]
+    finally:
+        for fd in (where, mem, file, pipe):
+            os.close(fd)
+        reader.join()
+    assert made[0] == made[1]
+    assert sum(pages for _, pages, _ in made[0]) == size >> 12
+    assert path.read_bytes() == got

@@ -20,10 +20,16 @@
 #define THREADS_MAX    8
 #define PAGES_A_THREAD (16 * 256ul) /* 16 MiB that make one more thread worth it */
 
-static long write_all(int fd, struct iovec *v, unsigned count, unsigned long offset)
+/* In a pipe everything is written where the last ended. */
+static int is_pipe(int fd)
+{
+	return lseek(fd, 0, SEEK_CUR) < 0 && errno == ESPIPE;
+}
+
+static long write_all(int fd, struct iovec *v, unsigned count, unsigned long offset, int pipe)
 {
 	while (count) {
-		long r = pwritev(fd, v, count, offset);
+		long r = pipe ? writev(fd, v, count) : pwritev(fd, v, count, offset);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -124,7 +130,7 @@ static long read_task(int pid, int mem, int pagemap, struct iovec *there, unsign
 struct mover {
 	pthread_mutex_t lock;
 	pthread_cond_t placed;
-	int pid, mem, pagemap, out, kept;
+	int pid, mem, pagemap, out, kept, pipe;
 	const struct zd_run *run, *end; /* the next piece begins there, */
 	unsigned long skip, kept_at;	/* so many pages on; and there in `kept` */
 	unsigned long taken, turn;	/* pieces */
@@ -273,7 +279,7 @@ static void *move(void *arg)
 		pthread_cond_broadcast(&m->placed);
 		pthread_mutex_unlock(&m->lock);
 		if (!r)
-			r = write_all(m->out, v, parts, at);
+			r = write_all(m->out, v, parts, at, m->pipe);
 		if (r) {
 			pthread_mutex_lock(&m->lock);
 			m->error = m->error ? m->error : r;
@@ -285,11 +291,11 @@ static void *move(void *arg)
 }
 
 /*
- * Write the pages of all runs to the empty image, big ones by as many threads as there are processors: while
- * one reads from the task another writes. Pages of runs with flag ZD_SPARSE are left out where they are all
- * zeroes; those of runs with flag ZD_KEPT come from the file `kept`, where they lie one behind the other.
- * Returns the number of runs in *made: what has been written. -EFAULT etc. from the task, -ENOSPC etc. from
- * the image.
+ * Write the pages of all runs to the empty image, or into a pipe; big ones by as many threads as there are
+ * processors: while one reads from the task another writes. Pages of runs with flag ZD_SPARSE are left out
+ * where they are all zeroes; those of runs with flag ZD_KEPT come from the file `kept`, where they lie one
+ * behind the other. Returns the number of runs in *made: what has been written. -EFAULT etc. from the task,
+ * -ENOSPC etc. from the image.
  */
 long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struct zd_run *runs,
 		   unsigned long count, struct zd_run **made, struct zd_pages *stats)
@@ -301,6 +307,7 @@ long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struc
 			  .pagemap = pagemap,
 			  .out = out,
 			  .kept = kept,
+			  .pipe = is_pipe(out),
 			  .run = runs,
 			  .end = runs + count};
 	pthread_t threads[THREADS_MAX];
@@ -310,7 +317,7 @@ long zd_dump_pages(int pid, int mem, int pagemap, int kept, int out, const struc
 
 	for (unsigned long i = 0; i < count; i++)
 		total += runs[i].pages;
-	wanted = total / PAGES_A_THREAD;
+	wanted = m.pipe ? 1 : total / PAGES_A_THREAD;
 	wanted = wanted > (unsigned long)processors ? (unsigned long)processors : wanted;
 	wanted = wanted > THREADS_MAX ? THREADS_MAX : wanted;
 	while (started + 1 < wanted && !pthread_create(threads + started, NULL, move, &m))
