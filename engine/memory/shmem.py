@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from engine.errors import BadImage, KernelError, Unsupported
-from engine.images.pagemap import PE_PRESENT, flags_of, pages_in
-from engine.kernel import shmem
+from engine.images.pagemap import PE_PARENT, PE_PRESENT
+from engine.kernel import pagemap, shmem
 from engine.kernel.shmem import PAGE
 
 TYPE_CHECKING = False
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from engine.images.files import Images
     from engine.kernel.memory import Runs
-
-PE_PARENT = 1
 
 
 class Contents:
@@ -68,12 +66,8 @@ class Contents:
 
     def write(self, images: Images) -> None:
         """Write the pagemaps. The tree need not be frozen for this."""
-        new = self.message("pagemap_entry")
         for shmid, head, runs in self._found:
-            entries = [
-                new(vaddr=start, compat_nr_pages=0, flags=PE_PRESENT, nr_pages=count) for start, count, _ in runs
-            ]
-            images.write_pagemap("SHMEM_PAGEMAP", shmid, head, entries)
+            images.write_chunks("SHMEM_PAGEMAP", (shmid,), head, pagemap.encode(runs))
 
 
 def check(images: Images, shmid: int, size: int) -> None:
@@ -81,15 +75,15 @@ def check(images: Images, shmid: int, size: int) -> None:
     name = images.name("SHMEM_PAGEMAP", shmid)
     if not size:
         return
-    _, entries = images.read_pagemap("SHMEM_PAGEMAP", shmid)
+    _, found = images.pagemap("SHMEM_PAGEMAP", shmid)
     end = 0
-    for entry in entries:
-        if entry.vaddr % PAGE or entry.vaddr < end:
-            raise BadImage(name, 0, f"pages from {entry.vaddr:#x} on are not in ascending order; dump again")
-        end = entry.vaddr + pages_in(entry) * PAGE
+    for start, pages, flags in found:
+        if start % PAGE or start < end:
+            raise BadImage(name, 0, f"pages from {start:#x} on are not in ascending order; dump again")
+        end = start + pages * PAGE
         if end > -(-size // PAGE) * PAGE:
             raise BadImage(name, 0, f"pages up to {end:#x}, but the object has {size} bytes; dump again")
-        if entry.in_parent or entry.flags & PE_PARENT:
+        if flags & PE_PARENT:
             raise Unsupported([f"{name}: pages in a parent image (incremental dumps) are not supported yet"])
 
 
@@ -97,8 +91,8 @@ def load(images: Images, shmid: int, fd: int, size: int, huge: int) -> None:
     """Fill the object `fd` of `size` bytes; what no image has stays a hole."""
     if not size:
         return
-    head, entries = images.read_pagemap("SHMEM_PAGEMAP", shmid)
-    parts = [(int(e.vaddr), pages_in(e)) for e in entries if flags_of(e) & PE_PRESENT]
+    head, found = images.pagemap("SHMEM_PAGEMAP", shmid)
+    parts = [(start, pages) for start, pages, flags in found if flags & PE_PRESENT]
     if not parts:
         return
     source = images.open_raw("PAGES", head.pages_id)
