@@ -13,6 +13,8 @@
 #define MADV_POPULATE_WRITE 23
 #define MADV_COLLAPSE	    25
 
+#define ENTER_FLAGS 3 /* IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP */
+
 #define AGAIN_NS 100000000ul /* how often somebody who waits for another task looks for the coordinator */
 
 static long futex_wait(u32 *word, u32 seen, u64 ns)
@@ -136,6 +138,96 @@ static long load(int fd, struct part *v, u64 *offset, u64 count, u32 *keeper)
 	return 0;
 }
 
+/* Descriptors of another task, to consecutive numbers, of which the first is the lowest that is free. */
+static long take(int pidfd, const u32 *source, u32 first, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		long r = arch_syscall(ARCH_NR_pidfd_getfd, pidfd, source[i] & ~TAKE_KEPT, 0, 0, 0, 0);
+
+		if (r >= 0 && r != first + i)
+			return -9; /* EBADF */
+		if (r >= 0 && source[i] & TAKE_KEPT)
+			r = arch_syscall(ARCH_NR_fcntl, r, 2 /* F_SETFD */, 0, 0, 0, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * Have an io_uring do `n` no-ops, `times` times. The completions are read each time (LAPS_READ), or stay,
+ * with those that are `unread` already. `offsets` are those of the tail and of the completions' head.
+ */
+static long laps(int ring, u32 n, u64 times, u64 base, u64 offsets, u64 unread, const u32 *keeper)
+{
+	u32 *tail = (u32 *)(base + (u32)offsets), *head = (u32 *)(base + (offsets >> 32));
+
+	for (u64 i = 0; i < times; i++) {
+		u64 least = unread == LAPS_READ ? n : unread + (i + 1) * n;
+		long r;
+
+		if (__atomic_load_n(keeper, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED)
+			return -125; /* ECANCELED */
+		__atomic_add_fetch(tail, n, __ATOMIC_RELEASE);
+		r = arch_syscall(ARCH_NR_io_uring_enter, ring, n, least, ENTER_FLAGS, 0, 0);
+		if (r != (long)n)
+			return r < 0 ? r : -11; /* EAGAIN */
+		if (unread == LAPS_READ)
+			__atomic_add_fetch(head, n, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+static long copy(volatile char *to, const char *from, u64 size)
+{
+	for (u64 i = 0; i < size; i++)
+		to[i] = from[i];
+	return 0;
+}
+
+static u32 count(u32 *word)
+{
+	u32 now = __atomic_add_fetch(word, 1, __ATOMIC_ACQ_REL);
+
+	futex_wake(word);
+	return now;
+}
+
+/* A thread with a number that the coordinator has made the next one; who gets another ends at once. */
+static long steer(struct prog *p, const u64 *a, u32 *keeper)
+{
+	struct steer *s = (struct steer *)a[4];
+
+	s->wanted = a[3];
+	for (u32 i = 0; i < STEER_TRIES; i++) {
+		u32 asked = count(&s->asked);
+		long r, tid;
+
+		count((u32 *)a[5]);
+		for (u32 n = 0; n < STEER_SPINS && __atomic_load_n(&s->granted, __ATOMIC_ACQUIRE) < asked;
+		     n++)
+			arch_syscall(ARCH_NR_sched_yield, 0, 0, 0, 0, 0, 0);
+		r = wait_for(p, &s->granted, asked, keeper);
+		if (r < 0)
+			return r;
+		tid = arch_spawn(a[0], a[1], a[2]);
+		count(&s->tried);
+		if (tid < 0 || tid == (long)a[3])
+			return tid;
+		r = wait_gone(&s->alive, keeper); /* with it goes the use of the stack */
+		if (r < 0)
+			return r;
+		futex_wait(&s->granted, asked, STEER_AGAIN_NS);
+	}
+	return -17; /* EEXIST */
+}
+
+static void be(u64 tid)
+{
+	while (arch_syscall(ARCH_NR_gettid, 0, 0, 0, 0, 0, 0) != (long)tid)
+		arch_syscall(ARCH_NR_exit, 0, 0, 0, 0, 0, 0);
+}
+
 static int is_expected(const struct op *o, long r)
 {
 	if (o->expect == EXPECT_ANY)
@@ -169,6 +261,11 @@ void __attribute__((noreturn, used)) zd_run(struct prog *p)
 		case OP_WAIT: r = wait_for(p, (u32 *)a[0], (u32)a[1], keeper); break;
 		case OP_GONE: r = wait_gone((u32 *)a[0], keeper); break;
 		case OP_LOAD: r = load(a[0], (struct part *)a[1], (u64 *)a[2], a[3], keeper); break;
+		case OP_TAKE: r = take(a[0], (const u32 *)a[1], a[2], a[3]); break;
+		case OP_LAPS: r = laps(a[0], a[1], a[2], a[3], a[4], a[5], keeper); break;
+		case OP_COPY: r = copy((char *)(a[0] + a[1]), (const char *)a[2], a[3]); break;
+		case OP_STEER: r = steer(p, a, keeper); break;
+		case OP_BE: be(a[0]); break;
 		case OP_PARK: tell(p, STATE_PARKED); park(p, keeper);
 		}
 		o->result = r;

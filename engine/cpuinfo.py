@@ -41,7 +41,7 @@ def modes(text: str | None, before: int | None) -> int:
 
 def run(ctx: Context) -> int:
     """The command: `cpuinfo dump` or `cpuinfo check`; the exit status. Raises EngineError."""
-    from contextlib import closing
+    from engine.blocks import closing
 
     options = ctx.options
     with closing(ctx.images()) as images:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-import time
-from contextlib import closing, nullcontext, suppress
 
 from engine import cpuinfo
+from engine.blocks import closing, nullcontext, suppress
 from engine.context import Context
-from engine.errors import KernelError
+from engine.errors import EngineError, KernelError, Unsupported
+from engine.files.scope import Scope
 from engine.files.table import FileTable
 from engine.files.validation import Validation
 from engine.images.files import Images
 from engine.kernel import memory, pagemap, proc, process
-from engine.kernel.frames import Frames
 from engine.kernel.uapi import ptrace as pt
-from engine.memory import guard, uprobes, vdso
+from engine.memory import copying, vdso
 from engine.memory import vmas as vma_kind
+from engine.namespaces import timens
+from engine.namespaces.table import FOR_CHILDREN, KINDS
+from engine.options import NETWORK_LOCKS
 from engine.plan.program import Arena, place
-from engine.preflight import preflight
+from engine.preflight import preflight, target
 from engine.stats import Clock, DumpStats
-from engine.tasks import collect, compat, freeze, landlock, restart, sched, seccomp, threads
+from engine.tasks import cgroup_sets, collect, compat, freeze, fs, landlock, restart, sched, seccomp, threads
 from engine.tasks.collect import Collected, Interview
 from engine.tasks.inject import Graft
 
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from engine.memory.snapshot import Clone, Snapshot
+    from engine.memory.snapshot import Snapshot
+    from engine.namespaces.table import Namespace
+    from engine.network.lock import locked
+    from engine.tasks.cgroup_freezer import Freezer
 
 # Bytes of memory from which on a task that runs on is cloned; of less the copy takes no longer than the cloning.
 _SNAPSHOT_MIN = 6 << 20
@@ -44,15 +49,15 @@ _KOBJS = {
     "fs": process.KCMP_FS,
     "sighand": process.KCMP_SIGHAND,
 }
-_NS_IDS = {"pid": 1, "net": 2, "ipc": 3, "uts": 4, "time": 5, "mnt": 6, "user": 7, "cgroup": 8}
 
 
 class Dump:
     """One dump under way."""
 
     __slots__ = (
-        *("files", "filters", "grafts", "images", "interview", "mappings", "sched", "stats", "tasks", "vdso"),
-        "zombies",
+        *("cgroups", "files", "filters", "grafts", "images", "interview", "lock", "mappings", "namespaces", "run_id"),
+        *("sched", "scope", "stats", "undoing"),
+        *("tasks", "vdso", "zombies"),
     )
 
     def __init__(
@@ -61,12 +66,16 @@ class Dump:
         images: Images,
         mappings: dict[int, list[proc.Vma]],
         probes: landlock.Probes,
+        scope: Scope,
         vmas: dict[tuple[str, str], proc.Vma],
     ) -> None:
         self.images = images
         self.mappings = mappings
+        self.scope = scope
+        self.namespaces = scope.namespaces
+        self.cgroups = cgroup_sets.Sets(ctx.options, self.namespaces.own["cgroup"])
         self.stats = DumpStats()
-        self.files = FileTable(ctx.schema.message, Validation(ctx.options, ctx.log))
+        self.files = FileTable(ctx.schema, scope, Validation(ctx.options, ctx.log, scope))
         taken = [(v.start, v.end) for its in mappings.values() for v in its]
         low = any(compat.is_small(its) for its in mappings.values())
         self.interview = Interview(Arena(ctx.machine, place(taken, collect.ARENA_MAX, low)), probes, vmas)
@@ -79,6 +88,9 @@ class Dump:
         self.filters = seccomp.Filters(ctx.schema.message)
         self.tasks: list[Collected] = []
         self.zombies: dict[int, Any] = {}
+        self.undoing: list[int] = []  # have used SEM_UNDO
+        self.lock: locked | None = None  # of its network namespaces
+        self.run_id = _run_id()
 
 
 def dump(ctx: Context) -> None:
@@ -86,19 +98,36 @@ def dump(ctx: Context) -> None:
     pid = ctx.options.tree
     ctx.log.info(f"Dumping process {pid} into {ctx.options.images_dir}")
     process.block_sigchld(True)
+    target(pid)
     try:
-        with landlock.Probes() as probes, closing(ctx.images()) as images:
+        scope = Scope(ctx.options, ctx.log, pid)
+        freezer = _freezer(ctx)
+        with (
+            closing(freezer) if freezer else nullcontext(),
+            landlock.Probes(pid, scope) as probes,
+            closing(scope),
+            closing(ctx.images()) as images,
+        ):
             vmas: dict[tuple[str, str], proc.Vma] = {}
-            mappings = preflight(ctx, pid, probes, vmas)
-            snapshot = _snapshot(ctx, mappings)
+            mappings = preflight(ctx, pid, probes, scope, vmas)
+            snapshot = None if freezer and freezer.was_frozen else _snapshot(ctx, mappings)
             try:
                 with closing(snapshot) if snapshot else nullcontext():
-                    _dump(ctx, pid, images, mappings, probes, vmas, snapshot)
+                    _dump(ctx, pid, images, mappings, probes, scope, vmas, snapshot, freezer)
             except BaseException:
                 images.remove_created()
                 raise
     finally:
         process.block_sigchld(False)
+
+
+def _freezer(ctx: Context) -> Freezer | None:
+    """That of --freeze-cgroup."""
+    if not ctx.options.freeze_cgroup:
+        return None
+    from engine.tasks.cgroup_freezer import Freezer
+
+    return Freezer(ctx.options.freeze_cgroup)
 
 
 def _snapshot(ctx: Context, views: Iterable[int]) -> Snapshot | None:
@@ -123,8 +152,10 @@ def _dump(
     images: Images,
     mappings: dict[int, list[proc.Vma]],
     probes: landlock.Probes,
+    scope: Scope,
     vmas: dict[tuple[str, str], proc.Vma],
     snapshot: Snapshot | None,
+    freezer: Freezer | None,
 ) -> None:
     """Steps two to five. Frozen at a moment when what is left of a sleep cannot be told, the tree is let go again."""
     sleeps: dict[int, restart.Sleep] = {}
@@ -133,14 +164,23 @@ def _dump(
     for attempt in range(_FREEZES + 1):
         if snapshot:
             snapshot.discard()
-        state = Dump(ctx, images, mappings, probes, vmas)
+        state = Dump(ctx, images, mappings, probes, scope, vmas)
         restart.settle(list(sleeps))
         clock = Clock()
-        with freeze.frozen(root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps) as tree:
+        # which stops all at once: who is to be seen going to sleep is stopped by itself
+        with freeze.frozen(
+            root, ctx.options.timeout * 1_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, sleeps, None if sleeps else freezer
+        ) as tree:
             state.stats.freezing = clock.lap()
             _look(ctx, state, tree)
             unknown = collect.sleeps_left(ctx, state.tasks, sleeps)
-            if unknown and attempt + 1 < _FREEZES:
+            held = freezer is not None and freezer.was_frozen  # and is not to run in between
+            if astray := _astray(ctx, state):
+                if attempt + 1 >= _FREEZES:
+                    raise EngineError(f"{astray} runs code of an engine that was killed half-way; dump again")
+                ctx.log.debug(f"{astray} is in code of an engine that was killed half-way; once more")
+                continue
+            if unknown and attempt + 1 < _FREEZES and not held:
                 ctx.log.debug(f"in a system call whose rest is not known: {unknown}; once more, one after the other")
                 for tid in unknown:
                     sleeps.setdefault(tid, restart.Sleep(ctx.machine, tid))
@@ -148,7 +188,10 @@ def _dump(
             for tid in unknown:
                 ctx.log.warn(f"pid {tid}: its system call will return EINTR: what is left of its timeout is unknown")
             try:
-                if not _frozen(ctx, state, tree, clock, snapshot):
+                state.lock = state.namespaces.lock(ctx)
+                with state.lock or nullcontext():
+                    left = _frozen(ctx, state, tree, clock, snapshot, probes, freezer)
+                if not left:
                     images.remove_created()
                     continue
             except landlock.Unprobed as e:
@@ -158,9 +201,19 @@ def _dump(
                 images.remove_created()
                 continue
             finally:
-                state.files.ghosts.close()
+                state.files.close()
             break
     ctx.log.info("Dumping finished successfully")
+
+
+def _astray(ctx: Context, state: Dump) -> str:
+    """A thread on its way home by what an engine that was killed has left where our own code is to go."""
+    for task in state.tasks:
+        if graft := state.grafts.get(task.view):
+            for thread in task.live:
+                if graft.holds(ctx.arch.get(thread.regs, "ip")):
+                    return f"pid {thread.tid}"
+    return ""
 
 
 def _look(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
@@ -173,37 +226,89 @@ def _look(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
         its = {name: ids[name][i] + _FIRST_ID - 1 for name in _KOBJS}
         owns = {name for name, ident in its.items() if (name, ident) not in seen}
         seen.update(its.items())
-        one = Collected(ctx, task, its, owns)
-        collect.registers(ctx, one, state.vdso.get(one.view, []))
+        namespaces = {kind: state.namespaces.of(kind, task.first.pid).ident for kind in KINDS}
+        one = Collected(ctx, task, its, owns, namespaces, state.scope.pids)
+        for kind in FOR_CHILDREN:
+            if other := state.namespaces.for_children(kind, task.first.pid):
+                one.for_children[f"{kind}_for_children_ns_id"] = other.ident
+        collect.registers(ctx, one, state.vdso.get(one.view, []), state.scope.pids)
+        apart: dict[int, dict[str, Namespace]] = {}
+        if len(one.threads) > 1:
+            from engine.namespaces import of_threads
+
+            tids = [thread.tid for thread in one.live]
+            apart = of_threads.look(task.pid, one.view, tids, state.namespaces)
+            if late := of_threads.blockers(apart, one.view, state.mappings.get(one.view, [])):
+                raise Unsupported([f"pid {task.pid}: {b}" for b in late])
+        ns = state.namespaces.of("cgroup", task.first.pid)
+        for thread in one.live:
+            own = apart.get(thread.tid, {})
+            thread.core.thread_core.cg_set = state.cgroups.number(task.pid, thread.tid, own.get("cgroup", ns))
+            if own:
+                of_threads.dump(thread.core, own)
         state.tasks.append(one)
+    state.scope.note_held(state.namespaces)
+    for ns in state.namespaces.foreign() if state.scope.held else ():
+        if ns.kind == "cgroup" and ns.is_held:
+            state.cgroups.hold(ns, ctx.options.cgroup_yard)
     for task in tree.tasks:
         if not task.tracees:
-            state.zombies[task.pid] = collect.zombie(ctx, task.pid)
+            state.zombies[state.scope.pids.inner(task.pid)] = collect.zombie(ctx, task.pid, state.scope)
 
 
-def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock, snapshot: Snapshot | None) -> bool:
+def _frozen(
+    ctx: Context,
+    state: Dump,
+    tree: freeze.Frozen,
+    clock: Clock,
+    snapshot: Snapshot | None,
+    probes: landlock.Probes,
+    freezer: Freezer | None,
+) -> bool:
     """What is done while the tree is frozen, and how it is left. False: it was let go, and is to be frozen again."""
     options, stats = ctx.options, state.stats
+    state.scope.frozen = True
+    state.files.look([task.view for task in state.tasks if "files" in task.owns])
     for task in state.tasks:
         known = snapshot.known(task.view, state.mappings.get(task.view)) if snapshot else None
-        collect.collect(ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters, known)
+        collect.collect(
+            ctx, task, state.interview, state.grafts.get(task.view), tree, state.filters, state.scope, known
+        )
         collect.collect_memory(ctx, task, state.interview, state.files)
         collect.collect_sched(task, state.interview, state.sched)
         if "files" in task.owns:
             collect.collect_files(ctx, task, state.files)
-        collect.collect_fs(task, state.files)
+        fs.dump(task, state.files)
     state.files.settle(state.images, {tid for task in tree.tasks for tid in (task.pid, *(t.pid for t in task.tracees))})
+    process.forget_undo()
+    state.undoing = [task.pid for task in state.tasks if process.kcmp(task.view, os.getpid(), process.KCMP_SYSVSEM)]
+    outside = {task.pid for task in state.tasks if task.namespaces["ipc"] == state.namespaces.own["ipc"].ident}
+    if outside and not process.has_semaphores():
+        state.undoing = [pid for pid in state.undoing if pid not in outside]
+    live_on = options.leave_running or options.leave_stopped
+    if lost := [pid for pid in state.undoing if live_on or pid in outside]:
+        why = "the kernel tells it only when they end" if live_on else "it is in the engine's own IPC namespace"
+        ctx.log.warn(f"pids {lost}: what is to be undone to semaphores at their end (SEM_UNDO) is lost: {why}")
+    shmids = state.files.memfds.shmids if state.files.memfds else ()
+    stats.shpages_scanned, stats.shpages_written = state.namespaces.dump(ctx, state.images, shmids)
+    if state.tasks[0].namespaces["time"] == state.namespaces.own["time"].ident:
+        timens.dump_own(ctx, state.images)
+    if state.cgroups.foreign:
+        from engine.tasks import cgroups
+
+        cgroups.dump(ctx, state.images, state.cgroups, freezer)
     tree_entries = _pstree(ctx, state, tree)
     if snapshot:
         for task in state.tasks:
-            snapshot.take(task, tree, _ranges(task, False))
+            snapshot.take(task, tree, copying.ranges(task, False))
         if snapshot.mistaken:
             return False
     clones = snapshot.clones if snapshot else {}
     pages = memory.PageStats()
-    _pages(ctx, state, pages, [(task, None) for task in state.tasks if task.view not in clones])
-    _shared(state)
+    copying.pages(ctx, state, pages, [(task, None) for task in state.tasks if task.view not in clones])
+    copying.shared(state)
     if options.leave_running:
+        _unlock(state)
         tree.thaw()
     stats.frozen = clock.total()
     ctx.log.info(f"{len(tree.tasks)} tasks were frozen in {stats.freezing} us, and for {stats.frozen} us")
@@ -212,100 +317,49 @@ def _frozen(ctx: Context, state: Dump, tree: freeze.Frozen, clock: Clock, snapsh
         if snapshot.mistaken:
             return False
         try:
-            _pages(ctx, state, pages, [(task, clones[task.view]) for task in state.tasks if task.view in clones])
+            copying.pages(ctx, state, pages, [(task, clones[task.view]) for task in state.tasks if task.view in clones])
         finally:
             snapshot.check()
         snapshot.kill()
     for task in state.tasks:
-        collect.digest(ctx, task, state.interview)
+        collect.digest(ctx, task, state.interview, state.scope)
     _write(ctx, state, tree_entries)
+    if not options.leave_running:
+        state.files.keep()
     if options.leave_stopped:
+        _unlock(state)
         tree.thaw(stopped=True)
     elif not options.leave_running:
+        probes.close()  # a pid namespace ends when nobody is left in it
         for task in state.tasks:
             for thread in task.live:
                 threads.forget_robust(thread.core, thread.tid)
-        tree.kill()
+        _kill(ctx, state, tree)
     return True
 
 
-def _pages(ctx: Context, state: Dump, pages: memory.PageStats, tasks: list[tuple[Collected, Clone | None]]) -> None:
-    """Step four: find the pages and copy them, in native code; one pages image an address space."""
-    clock = Clock()
-    owners = [task for task in state.tasks if "vm" in task.owns]
-    now = [(task, clone) for task, clone in tasks if "vm" in task.owns]
-    with Frames() as frames:
-        told = len(now) == len(owners) > 1  # frames of a task that runs may be another's a moment later
-        for task, clone in now:
-            told = _pages_of(ctx, state.images, task, owners.index(task) + 1, pages, frames if told else None, clone)
-    for task in owners if told else []:
-        task.pagemap[0].tells_frames = True
-    state.stats.pages_scanned = pages.scanned
-    state.stats.pages_written = pages.written
-    state.stats.memdump += clock.total()
-    state.stats.memwrite = pages.write_us
-    ctx.log.info(f"{pages.written} pages written, {pages.zero} left out that are all zeroes")
+def _unlock(state: Dump) -> None:
+    if state.lock:
+        state.lock.unlock()
 
 
-def _shared(state: Dump) -> None:
-    """The contents of shared memory, while nobody can write to it."""
-    if state.files.memfds:
-        clock = Clock()
-        contents = state.files.memfds.contents
-        contents.dump(state.images, sum("vm" in task.owns for task in state.tasks) + 1)
-        state.stats.shpages_scanned, state.stats.shpages_written = contents.scanned, contents.written
-        state.stats.memdump += clock.total()
+def _kill(ctx: Context, state: Dump, tree: freeze.Frozen) -> None:
+    """End the tree; and where its semaphores are dumped, see what its processes undo then."""
+    if state.lock:
+        state.lock.leave(state.run_id)
+    late: set[int] = set()
+    if state.namespaces.nested("pid", tree.tasks[0].pid):
+        from engine.namespaces import pid as pidns
 
+        late = pidns.waiting([task.pid for task in tree.tasks], state.scope)
+    if not state.undoing or not any(ns.kind == "ipc" for ns in state.namespaces.foreign()):
+        tree.kill(None, late, state.scope.pids.foreign)
+        return
+    from engine.namespaces import ipc
 
-def _ranges(task: Collected, inherited: bool | None) -> list[tuple[int, int, int]]:
-    """(start, end, flags) of what has pages of the task's own, or guards: all, or what a clone has or has not."""
-    own = [
-        (v.start, v.end, vma_kind.page_flags(v))
-        for v in task.mm.vmas
-        if vma_kind.has_pages(v) and (inherited is None or vma_kind.is_inherited(v) == inherited)
-    ]
-    shared = [v for v in task.mm.vmas if v.status & vma_kind.FILE_SHARED] if not inherited else []
-    return own + [(v.start, v.end, memory.GUARDS) for v in shared]
-
-
-def _pages_of(
-    ctx: Context,
-    images: Images,
-    task: Collected,
-    number: int,
-    pages: memory.PageStats,
-    frames: Frames | None,
-    clone: Clone | None,
-) -> bool:
-    """One address space. Says whether its pagemap tells which `frames` it has in common with others before it.
-
-    The task is frozen, or runs on: then its clone has the pages, and `kept` are those that the clone has not.
-    """
-    pid = clone.pid if clone else task.view
-    ranges = _ranges(task, True if clone else None)
-    if uprobes.present(task.vmas):
-        ranges = uprobes.without_breakpoints(pid, task.vmas, ranges)
-    where = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    mem = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    out = images.create_raw("PAGES", number)
-    try:
-        runs, guards = memory.scan_pages(where, ranges, pages)
-        guard.dump(task.mm, guards)
-        if clone and clone.kept_runs:
-            runs = memory.merge(runs, clone.kept_runs, memory.KEPT)
-        if clone and clone.kept_guards:
-            guard.dump(task.mm, clone.kept_guards)
-        told = frames.split(where, task.pid, runs) if frames else None
-        name = f"{images.path}/{images.name('PAGES', number)}"
-        runs, shared = memory.apart(told) if told and ctx.options.share_pages else (told or runs, None)
-        runs = memory.dump_pages(pid, mem, where, out, name, runs, pages, clone.kept if clone else -1)
-        if shared:
-            runs = memory.merge(runs, shared, memory.ELSEWHERE)
-    finally:
-        for fd in (where, mem, out):
-            os.close(fd)
-    task.pagemap = (ctx.schema.message("pagemap_head")(pages_id=number), runs)
-    return told is not None
+    undone = ipc.Undone(state.images, state.namespaces, state.scope, {task.pid: task.view for task in state.tasks})
+    tree.kill(undone.ended, late, state.scope.pids.foreign)
+    undone.write()
 
 
 def _pstree(ctx: Context, state: Dump, tree: freeze.Frozen) -> list[Any]:
@@ -316,9 +370,17 @@ def _pstree(ctx: Context, state: Dump, tree: freeze.Frozen) -> list[Any]:
     for task in tree.tasks:
         known = by_pid.get(task.pid)
         stat = known.stat if known else proc.Stat(task.pid)
-        threads = [t.tid for t in known.threads] if known else [task.pid]
-        ppid = stat.ppid if out else 0
-        out.append(new(pid=task.pid, ppid=ppid, pgid=stat.pgid, sid=stat.sid, threads=threads))
+        pid = state.scope.pids.inner(task.pid)
+        tids = [t.tid for t in known.threads] if known else [task.pid]
+        threads = [t.inner for t in known.threads] if known else [pid]
+        ppid = state.scope.pids.inner(stat.ppid) if out else 0
+        sid, pgid = state.scope.pids.session(task.pid, stat.sid, stat.pgid)
+        outer = tids if state.scope.pids.foreign else []
+        out.append(new(pid=pid, ppid=ppid, pgid=pgid, sid=sid, threads=threads, outer_pids=outer))
+        if state.scope.pids.is_nested(task.pid):
+            from engine.namespaces import pid as pidns
+
+            pidns.dump_task(out[-1], task.pid, tids, state.scope)
     return out
 
 
@@ -328,44 +390,44 @@ def _write(ctx: Context, state: Dump, tree: list[Any]) -> None:
     filters = state.filters.entry()  # before the threads' images: it says which are whose
     seen = {pid for task in state.tasks for pid in task.seen}
     for task in state.tasks:
-        if task.pid in seen:
+        if task.inner in seen:
             task.core.tc.stop_seen = True
     own = {f"{kind}_id": _OWN_ID for kind in _KOBJS}
-    ns = {f"{name}_ns_id": ident for name, ident in _NS_IDS.items()}
+    own.update((f"{kind}_ns_id", ns.ident) for kind, ns in state.namespaces.own.items())
     for pid, core in state.zombies.items():
         images.write("CORE", (pid,), [core])
     mms = {task.ids["vm"]: task for task in state.tasks if "vm" in task.owns}
     for task in state.tasks:
         for thread in task.threads:
-            images.write("CORE", (thread.tid,), [thread.core])
+            images.write("CORE", (thread.inner,), [thread.core])
         memory_of = mms[task.ids["vm"]]
-        images.write("MM", (task.pid,), [task.mm])
+        images.write("MM", (task.inner,), [task.mm])
         head, runs = memory_of.pagemap
-        images.write_chunks("PAGEMAP", (task.pid,), head, pagemap.encode(runs))
+        images.write_chunks("PAGEMAP", (task.inner,), head, pagemap.encode(runs))
         ids = {f"{kind}_id": ident for kind, ident in task.ids.items()}
-        images.write("IDS", (task.pid,), [new("task_kobj_ids_entry")(**ids, **ns)])
-        images.write("FS", (task.pid,), [task.fs])
+        ids.update((f"{kind}_ns_id", ident) for kind, ident in task.namespaces.items())
+        ids.update(task.for_children)
+        images.write("IDS", (task.inner,), [new("task_kobj_ids_entry")(**ids)])
+        images.write("FS", (task.inner,), [task.fs])
         if "files" in task.owns:
-            images.write("FDINFO", (task.ids["files"],), task.fdinfo)
-    images.write("FILES", (), state.files.entries)
-    state.files.ghosts.write(images)
+            images.write_all("FDINFO", (task.ids["files"],), task.fdinfo)
+    state.files.write(images)
     if state.files.memfds:
         state.files.memfds.write(images)
     images.write("PSTREE", (), tree)
     images.write("SECCOMP", (), [filters])
-    images.write("TIMENS", (0,), [_timens(ctx)])
     inventory = new("inventory_entry")(
         img_version=2,
         fdinfo_per_id=True,
         ns_per_id=True,
-        root_cg_set=1,
+        root_cg_set=cgroup_sets.OWN,
         lsmtype=0,
-        network_lock_method=0,
-        dump_criu_run_id=_run_id(),
+        network_lock_method=NETWORK_LOCKS.index(ctx.options.network_lock),
+        dump_criu_run_id=state.run_id,
     )
-    inventory.root_ids.CopyFrom(new("task_kobj_ids_entry")(**own, **ns))
+    inventory.root_ids.CopyFrom(new("task_kobj_ids_entry")(**own))
     inventory.plugins_entry.SetInParent()
-    if any(uprobes.present(task.vmas) for task in state.tasks):
+    if any(vma_kind.has_uprobes(task.vmas) for task in state.tasks):
         inventory.allow_uprobes = True
     images.write("INVENTORY", (), [inventory])
     cpuinfo.dump(ctx, images)
@@ -377,12 +439,3 @@ def _run_id() -> str:
     raw = int.from_bytes(os.urandom(16), "big") & ~(0xF << 76 | 0x3 << 62) | 4 << 76 | 2 << 62
     text = f"{raw:032x}"
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-def _timens(ctx: Context) -> Any:
-    entry = ctx.schema.message("timens_entry")()
-    for field, clock in (("monotonic", time.CLOCK_MONOTONIC), ("boottime", time.CLOCK_BOOTTIME)):
-        seconds, ns = divmod(time.clock_gettime_ns(clock), 1_000_000_000)
-        part = getattr(entry, field)
-        part.tv_sec, part.tv_nsec = seconds, ns
-    return entry

@@ -21,7 +21,7 @@ COMMANDS = (
     "cpuinfo",
 )
 
-FLAG, NUMBER, TEXT, LIST, OPTIONAL = range(5)
+FLAG, NUMBER, TEXT, LIST, OPTIONAL, SIZE = range(6)
 
 # short, long, how it is given, attribute. An option without an attribute is known, but what it asks for is not
 # supported yet: it is refused by name. "-" marks what only permits something that the preflight looks at anyway.
@@ -33,6 +33,7 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("R", "leave-running", FLAG, "leave_running"),
     ("", "snapshot", FLAG, "snapshot"),
     ("", "share-pages", FLAG, "share_pages"),
+    ("", "outer-pids", FLAG, "outer_pids"),
     ("D", "images-dir", TEXT, "images_dir"),
     ("", "pidfile", TEXT, "pidfile"),
     ("W", "work-dir", TEXT, "work_dir"),
@@ -56,42 +57,45 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
     ("", "skip-file-rwx-check", FLAG, "skip_file_rwx_check"),
     ("", "cpu-cap", OPTIONAL, "cpu_cap"),
     ("", "exec-cmd", FLAG, ""),
-    ("", "freeze-cgroup", TEXT, ""),
+    ("", "freeze-cgroup", TEXT, "freeze_cgroup"),
     ("", "weak-sysctls", FLAG, "-"),
     ("", "lazy-pages", FLAG, ""),
     ("", "stream", FLAG, ""),
     ("", "mntns-compat-mode", FLAG, "-"),
-    ("", "network-lock", TEXT, "-"),
+    ("", "network-lock", TEXT, "network_lock"),
     ("", "unprivileged", FLAG, "-"),
     ("", "allow-uprobes", FLAG, "allow_uprobes"),
-    ("", "external", LIST, "-"),
+    ("", "external", LIST, "external"),
     ("", "ext-unix-sk", OPTIONAL, "-"),
     ("", "tcp-established", FLAG, "-"),
     ("", "skip-in-flight", FLAG, "-"),
     ("", "tcp-close", FLAG, "-"),
-    ("r", "root", TEXT, ""),
-    ("", "evasive-devices", FLAG, "-"),
-    ("", "link-remap", FLAG, "-"),
-    ("", "ghost-limit", TEXT, "-"),
-    ("", "ghost-fiemap", FLAG, "-"),
+    ("r", "root", TEXT, "root"),
+    ("", "evasive-devices", FLAG, "evasive_devices"),
+    ("", "link-remap", FLAG, "link_remap"),
+    ("", "ghost-limit", SIZE, "ghost_limit"),
+    ("", "ghost-fiemap", FLAG, "ghost_fiemap"),
     ("", "action-script", LIST, ""),
-    ("l", "file-locks", FLAG, "-"),
+    ("l", "file-locks", FLAG, "file_locks"),
     ("L", "libdir", TEXT, "-"),
-    ("", "force-irmap", FLAG, "-"),
-    ("", "irmap-scan-path", LIST, "-"),
-    ("", "manage-cgroups", OPTIONAL, "-"),
-    ("", "cgroup-root", LIST, ""),
-    ("", "cgroup-props", TEXT, ""),
-    ("", "cgroup-props-file", TEXT, ""),
-    ("", "cgroup-dump-controller", LIST, ""),
-    ("", "cgroup-yard", TEXT, ""),
+    ("", "force-irmap", FLAG, "force_irmap"),
+    ("", "irmap-scan-path", LIST, "irmap_scan_path"),
+    ("", "manage-cgroups", OPTIONAL, "manage_cgroups"),
+    ("", "cgroup-root", LIST, "cgroup_root"),
+    ("", "cgroup-props", TEXT, "cgroup_props"),
+    ("", "cgroup-props-file", TEXT, "cgroup_props_file"),
+    ("", "cgroup-dump-controller", LIST, "cgroup_dump_controller"),
+    ("", "cgroup-yard", TEXT, "cgroup_yard"),
     ("", "lsm-profile", TEXT, ""),
     ("", "lsm-mount-context", TEXT, ""),
-    ("", "skip-mnt", LIST, "-"),
-    ("", "enable-fs", LIST, "-"),
-    ("", "inherit-fd", LIST, ""),
-    ("", "empty-ns", TEXT, ""),
-    ("J", "join-ns", LIST, ""),
+    ("", "skip-mnt", LIST, "skip_mnt"),
+    ("", "enable-fs", LIST, "enable_fs"),
+    ("", "ext-mount-map", LIST, "ext_mount_map"),
+    ("", "enable-external-sharing", FLAG, "enable_external_sharing"),
+    ("", "enable-external-masters", FLAG, "enable_external_masters"),
+    ("", "inherit-fd", LIST, "inherit_fd"),
+    ("", "empty-ns", LIST, "empty_ns"),
+    ("J", "join-ns", LIST, "join_ns"),
     ("", "track-mem", FLAG, ""),
     ("", "prev-images-dir", TEXT, ""),
     ("", "page-server", FLAG, ""),
@@ -111,8 +115,14 @@ _TABLE: tuple[tuple[str, str, int, str], ...] = (
 )
 
 DEFAULT_TIMEOUT = 10  # s
+GHOST_LIMIT = 1 << 20  # bytes
+_UNITS = {"K": 10, "M": 20, "G": 30}
 # How it is told at restore that a file has changed since the dump (engine/files/validation.py); the first: by default.
 FILE_VALIDATION = ("buildid", "filesize", "checksum-full", "checksum", "checksum-period")
+# What a restore does about cgroups; the third: by default.
+CGROUP_MODES = ("none", "props", "soft", "full", "strict", "ignore")
+NETWORK_LOCKS = ("iptables", "nftables", "skip")  # by their numbers in inventory.img
+
 
 HELP = """\
 Usage:
@@ -141,18 +151,51 @@ Options for dump and restore:
                             afterwards, from a copy-on-write clone
   -d, --restore-detached    end when the process runs again, instead of waiting for its end
   -S, --restore-sibling     restore the process as a child of the caller
+      --outer-pids          restore a tree that has a pid namespace with the pids outside that it had, too
       --pidfile FILE        write the root process's pid to FILE
   -j, --shell-job           the process's session leader is outside of the tree (a job of a shell)
       --plan                restore: print the program of every task, and do nothing
       --display-stats       print statistics
       --timeout SECONDS     give up freezing after that long (default: 10)
+  -l, --file-locks          dump a process that has file locks or leases, and these
       --allow-uprobes       dump and restore a process that has met uprobes
       --file-validation HOW what is kept of files, and compared at restore: filesize; with it buildid (default; of
                             files without one that the tree does not write to, a checksum of the first 1024 bytes),
                             checksum-full, checksum (the first N bytes), checksum-period (every Nth byte)
                             At restore, filesize compares nothing else
       --checksum-parameter N  the N of checksum and checksum-period (default: 1024)
+      --inherit-fd fd[N]:KEY  restore: open what KEY is by descriptor N: file[MNT_ID:INODE], pipe:[INODE], memfd:NAME,
+                            or the path of a file or FIFO without its first slash
+      --ghost-limit SIZE    how much a deleted file may take on disk to be dumped; K, M, G (default: 1M)
+      --ghost-fiemap        have the file system tell where a deleted file's holes are, instead of searching
+      --link-remap          where a file has lost the name it was opened by, but has another: link it to a new
+                            name (link_remap.N) for the time until it is restored
+      --evasive-devices     open a device whose node is gone by another node of it in /dev
       --skip-file-rwx-check do not compare file modes at restore
+  -r, --root DIR            restore: the root of the tree's mounts, a mount point
+      --external RES        something outside of the tree. mnt[PATH]:KEY at dump, and mnt[KEY]:PATH at restore: a
+                            mount; mnt[]: what is mounted from outside, told by itself; mnt[]:m may be slaves of
+                            mounts outside, mnt[]:s share with them. file[MNT_ID:INODE] (hexadecimal) or
+                            dev[MAJOR/MINOR]:NAME, an open file or device; dev[NAME]:PATH at restore
+      --skip-mnt PATH       dump without what is mounted there
+      --enable-fs NAMES     file systems to mount anew without knowing them, with commas between, or all
+      --network-lock HOW    how packets are kept away from a network namespace: nftables (default), iptables, skip
+      --empty-ns net        what is in the network namespace is left out, or left to whoever restores
+  -J, --join-ns NS:WHERE    restore: join the namespace of this kind (net, ipc, uts, time, mnt, pid, user, cgroup) of
+                            a process (its pid) or of a file, instead of making what the tree had
+      --external veth[IN]:OUT@BRIDGE  restore: the end outside of a veth pair, and the bridge that it is on
+      --external macvlan[IN]:OUT  restore: the device that a macvlan device is on
+      --external netdev[IN]:OUT  restore: a device that is moved in and becomes IN; dump: netdev[IN] is left to that
+      --irmap-scan-path DIR look into DIR too for names of what inotify and fanotify watch (may be given repeatedly)
+      --force-irmap         look for these names in directories, even where the kernel tells them
+      --manage-cgroups[=HOW]  restore: none wants cgroups to be there, props too and sets their properties; soft
+                            (default) makes those that are not; full sets the properties of all; strict wants none to
+                            be there; ignore leaves tasks where the engine is (also at dump)
+      --cgroup-root [CTRL:]/PATH  dump: all below PATH, too; restore: put the tree's topmost cgroup to PATH
+      --cgroup-props SPEC   dump: which properties of a controller are kept, or with --cgroup-props-file FILE
+      --cgroup-dump-controller NAME  dump no other controller (may be given repeatedly)
+      --cgroup-yard DIR     where all hierarchies are mounted, each by its controllers' names
+      --freeze-cgroup DIR   dump: freeze this cgroup to stop the tree; it is left as it was found
       --cpu-cap[=WORDS]     write down, or compare, what the CPU offers: fpu, ins, cpu, all, none, ^WORD, with
                             commas between (default: all; of cpuinfo: fpu,ins)
   -h, --help                this text
@@ -166,27 +209,55 @@ class Options:
         "all",
         "allow_uprobes",
         "arguments",
+        "cgroup_dump_controller",
+        "cgroup_props",
+        "cgroup_props_file",
+        "cgroup_root",
+        "cgroup_yard",
         "checksum_parameter",
         "command",
         "cpu_cap",
         "display_stats",
+        "empty_ns",
+        "enable_external_masters",
+        "enable_external_sharing",
+        "enable_fs",
+        "evasive_devices",
         "experimental",
+        "ext_mount_map",
+        "external",
+        "externals",
         "extra",
         "features",
+        "file_locks",
         "file_validation",
+        "force_irmap",
+        "freeze_cgroup",
+        "ghost_fiemap",
+        "ghost_limit",
         "help",
         "images_dir",
+        "inherit_fd",
+        "inherit_fds",
+        "irmap_scan_path",
+        "join_ns",
         "leave_running",
         "leave_stopped",
+        "link_remap",
         "log_file",
+        "manage_cgroups",
+        "network_lock",
+        "outer_pids",
         "permits",
         "pidfile",
         "plan",
         "restore_detached",
         "restore_sibling",
+        "root",
         "share_pages",
         "shell_job",
         "skip_file_rwx_check",
+        "skip_mnt",
         "snapshot",
         "timeout",
         "tree",
@@ -206,15 +277,34 @@ class Options:
         self.verbosity = 2
         self.timeout = DEFAULT_TIMEOUT
         self.features: list[str] = []
+        self.external: list[str] = []  # as given: `externals` is what they say
+        self.inherit_fd: list[str] = []
+        self.join_ns: list[str] = []
+        self.network_lock = "nftables"
+        self.empty_ns: list[str] = []  # kinds of namespaces
         self.permits: list[str] = []  # accepted, without effect yet: what they permit is refused by the preflight
+        self.manage_cgroups = "soft"
+        self.cgroup_root: list[str] = []  # [CONTROLLER:]/PATH
+        self.cgroup_dump_controller: list[str] = []
+        self.cgroup_props = self.cgroup_props_file = self.cgroup_yard = self.freeze_cgroup = ""
         self.cpu_cap: int | None = None  # bits of engine/cpuinfo.py; None: not given
         self.file_validation = FILE_VALIDATION[0]
         self.checksum_parameter: int | None = None  # bytes; None: not given
-        self.allow_uprobes = False
+        self.root = ""
+        self.ext_mount_map: list[str] = []
+        self.skip_mnt: list[str] = []
+        self.enable_fs: list[str] = []
+        self.enable_external_masters = self.enable_external_sharing = False
+        self.externals: dict[str, dict[str, str]] = {}  # kind -> key -> name (engine/externals.py)
+        self.inherit_fds: dict[str, int] = {}  # key -> number
+        self.allow_uprobes = self.file_locks = self.force_irmap = False
+        self.evasive_devices = self.ghost_fiemap = self.link_remap = False
+        self.ghost_limit = GHOST_LIMIT
+        self.irmap_scan_path: list[str] = []
         self.all = self.extra = self.experimental = False
         self.display_stats = self.help = self.version = self.plan = False
         self.leave_running = self.leave_stopped = False
-        self.share_pages = False
+        self.share_pages = self.outer_pids = False
         self.snapshot = True
         self.restore_detached = self.restore_sibling = self.shell_job = self.skip_file_rwx_check = False
 
@@ -285,7 +375,7 @@ def _set(
     _, name, kind, attribute = row
     if kind == FLAG and value is not None:
         raise BadOption(f"{shown} takes no value")
-    if kind in (NUMBER, TEXT, LIST) and value is None:
+    if kind in (NUMBER, TEXT, LIST, SIZE) and value is None:
         if not rest:
             raise BadOption(f"{shown} needs a value")
         value = rest.pop(0)
@@ -299,8 +389,12 @@ def _set(
         setattr(options, attribute, on)
     elif kind == LIST:
         getattr(options, attribute).append(value)
+    elif kind == SIZE:
+        setattr(options, attribute, _size(shown, value or ""))
     elif kind == TEXT:
         setattr(options, attribute, value)
+    elif attribute == "manage_cgroups":
+        options.manage_cgroups = value or "soft"
     elif attribute == "cpu_cap":
         from engine import cpuinfo
 
@@ -310,6 +404,14 @@ def _set(
             setattr(options, attribute, int(value or "1"))
         except ValueError:
             raise BadOption(f"{shown} needs a number, not {value!r}") from None
+
+
+def _size(shown: str, value: str) -> int:
+    """Bytes, of a number with or without a unit."""
+    digits, unit = (value[:-1], value[-1].upper()) if value[-1:].upper() in _UNITS else (value, "")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise BadOption(f"{shown} needs a number of bytes, maybe with K, M or G behind it, not {value!r}")
+    return int(digits) << _UNITS.get(unit, 0)
 
 
 def _check(options: Options) -> None:
@@ -342,7 +444,19 @@ def _check(options: Options) -> None:
             raise BadOption("--leave-running is an option of dump, not of restore")
         if options.restore_sibling and not options.restore_detached:
             raise BadOption("--restore-sibling needs --restore-detached")
+    for kind in options.empty_ns:
+        if kind != "net":
+            raise BadOption(f"--empty-ns {kind}: only net can be left empty")
+    if options.network_lock not in NETWORK_LOCKS:
+        raise BadOption(f"--network-lock {options.network_lock}: one of " + ", ".join(NETWORK_LOCKS))
     _check_validation(options.file_validation, options.checksum_parameter)
+    _check_cgroups(options)
+    if options.external or options.ext_mount_map or options.inherit_fd:
+        from engine import externals
+
+        options.externals = externals.parse(options.external, options.ext_mount_map)
+        if command == "restore":
+            options.inherit_fds = externals.parse_inherited(options.inherit_fd)
     if options.timeout <= 0:
         raise BadOption("--timeout needs a number of seconds greater than 0")
     options.work_dir = options.work_dir or options.images_dir
@@ -358,3 +472,18 @@ def _check_validation(method: str, parameter: int | None) -> None:
             raise BadOption("--checksum-parameter needs --file-validation checksum or checksum-period")
         if not 0 < parameter < 1 << 32:
             raise BadOption("--checksum-parameter needs a number of bytes from 1 to 4294967295")
+
+
+def _check_cgroups(options: Options) -> None:
+    if options.manage_cgroups not in CGROUP_MODES:
+        raise BadOption(f"--manage-cgroups {options.manage_cgroups}: unknown; one of " + ", ".join(CGROUP_MODES))
+    for root in options.cgroup_root:
+        path = root.rpartition(":")[2]
+        if not path.startswith("/") or ".." in path.split("/"):
+            raise BadOption(f"--cgroup-root {root}: [CONTROLLER:]/PATH, an absolute path in the hierarchy")
+    if options.cgroup_yard:  # as CRIU has it
+        options.cgroup_yard = os.path.join(options.work_dir or options.images_dir, options.cgroup_yard)
+    if options.cgroup_props or options.cgroup_props_file:
+        from engine.tasks import cgroup_props
+
+        cgroup_props.Table(options)  # it says what is wrong

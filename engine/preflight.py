@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from engine.blocks import suppress
 from engine.context import Context
 from engine.errors import EngineError, KernelError, Unsupported
-from engine.files import table
+from engine.files import table, validation
+from engine.files.scope import Scope
 from engine.kernel import proc, process
 from engine.memory import vmas as vma_kind
+from engine.namespaces.table import FOR_CHILDREN, KINDS, Namespaces
 from engine.tasks import landlock, timers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from engine.namespaces.table import Namespace
 
 _RLIMIT_AS = 9
 _ARENA = 128 << 10  # bytes, more than questions take
-_ENDED = ("Z", "X")
 # in the name of the kernel function that such a parent waits in
 _VFORK = "vfork"
 
@@ -22,27 +27,25 @@ _VFORK = "vfork"
 class Seen:
     """A process as the preflight saw it; `vmas` is empty for a zombie."""
 
-    __slots__ = ("kids", "pid", "stat", "tids", "view", "vmas")
+    __slots__ = ("apart", "kids", "pid", "stat", "tids", "view", "vmas")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.stat = proc.Stat(pid)
         self.tids, self.kids = process.scan(pid)
-        self.view = pid
+        self.view = pid if self.stat.state not in process.ENDED else process.view(pid)
         self.vmas: list[proc.Vma] = []
-        if self.stat.state in _ENDED:  # its leader has, but there may be other threads
-            self.view = next((tid for tid in self.tids if tid != pid), 0)
+        self.apart: dict[int, dict[str, Namespace]] = {}  # threads with namespaces of their own
 
 
 def preflight(
-    ctx: Context, root: int, probes: landlock.Probes, vmas: dict[tuple[str, str], proc.Vma]
+    ctx: Context, root: int, probes: landlock.Probes, scope: Scope, vmas: dict[tuple[str, str], proc.Vma]
 ) -> dict[int, list[proc.Vma]]:
-    """The mappings of every task, by pid. Raises Unsupported with all blockers, EngineError for a wrong --tree."""
-    _target(root)
-    own = proc.namespaces("self")
+    """The mappings of every task, by pid. Raises Unsupported with all blockers."""
+    namespaces = Namespaces()
     blockers: list[str] = []
     seen: dict[int, Seen] = {}
-    survey = table.Survey()
+    survey = table.Survey(scope)
     todo = [root]
     while todo:
         pid = todo.pop()
@@ -55,27 +58,53 @@ def preflight(
             todo += reversed(task.kids)
             if task.view:
                 try:
-                    blockers += _task(ctx, task, own, probes, survey, vmas)
+                    blockers += _task(ctx, task, namespaces, probes, survey, scope, vmas)
                 except PermissionError:  # so say the links of one that is gone; another may have its pid by now
-                    blockers += _task(ctx, task, own, probes, survey, vmas)
+                    blockers += _task(ctx, task, namespaces, probes, survey, scope, vmas)
     for task in seen.values():
         if task.view:
             with suppress(FileNotFoundError, ProcessLookupError):
-                found = timers.blockers(timers.listed(task.view), task.tids, seen)
+                if not (listed := timers.listed(task.view, scope.pids)):
+                    continue
+                tids, pids = (scope.pids.all_called(task.view, its) for its in (task.tids, seen))
+                found = timers.blockers(listed, tids, pids)
                 blockers += [f"pid {task.pid}: {b}" for b in found]
     blockers += survey.blockers({tid for task in seen.values() for tid in (task.pid, *task.tids)})
     blockers += _sessions(ctx, seen, root)
+    scope.note_held(namespaces)  # with mounts of their own
+    blockers += namespaces.held_by_mounts(ctx, scope)
+    scope.note_held(namespaces)
+    blockers += namespaces.blockers(ctx, root)
+    apart = {task.pid: task.apart for task in seen.values() if task.apart}
+    if apart:
+        from engine.namespaces import of_threads
+
+        views = {task.pid: task.view for task in seen.values() if task.view}
+        with suppress(FileNotFoundError, ProcessLookupError):
+            blockers += of_threads.time_blockers(apart, views, namespaces)
+    if namespaces.nested("user", root):
+        from engine.namespaces import user
+
+        threads = {task.view: task.tids for task in seen.values() if task.view}
+        its_own = {tid: its for task in apart.values() for tid, its in task.items()}
+        blockers += user.tree_blockers(threads, its_own, scope, root)
+    if namespaces.nested("pid", root):
+        from engine.namespaces import pid as pidns
+
+        blockers += pidns.tree_blockers([*seen, *(tid for its in apart.values() for tid in its)], scope, namespaces)
     if blockers:
         raise Unsupported(blockers)
+    validation.look_ahead(scope)
     return {task.view: task.vmas for task in seen.values() if task.vmas}
 
 
 def _task(
     ctx: Context,
     task: Seen,
-    own: dict[str, str],
+    namespaces: Namespaces,
     probes: landlock.Probes,
     survey: table.Survey,
+    scope: Scope,
     seen: dict[tuple[str, str], proc.Vma],
 ) -> list[str]:
     """What of one live process cannot be dumped."""
@@ -86,23 +115,29 @@ def _task(
         out.append(f"is traced by pid {status['TracerPid']}: detach that one first")
     if task.stat.state == "D" and (waits := _vfork(pid, task.kids)):
         out.append(waits)
-    if frozen := _cgroup_freezer(view):
+    if frozen := _cgroup_freezer(view, ctx.options.freeze_cgroup):
         out.append(frozen)
-    its = proc.namespaces(view)
-    shares_mounts = its.get("mnt") == proc.namespaces("self").get("mnt")
-    for name, ident in its.items():
-        if ident != own.get(name):
-            own[name] = ident  # relatives have the same: said once
-            out.append(f"{name} namespace {ident} is not the engine's: namespaces are not supported yet")
+    for kind in KINDS:
+        namespaces.of(kind, view)
+    for kind in FOR_CHILDREN:
+        namespaces.for_children(kind, view)
     task.vmas = proc.smaps(view, seen)
-    out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
+    if len(task.tids) > 1:
+        from engine.namespaces import of_threads
+
+        task.apart = of_threads.look(pid, view, task.tids, namespaces)
+        out += of_threads.blockers(task.apart, view, task.vmas)
+    own_ipc = namespaces.of("ipc", view) is not namespaces.own["ipc"]
+    out += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes, own_ipc)
+    for v in task.vmas:
+        if v.uffd:
+            survey.registered(view, v)
     if full := vma_kind.check_count(len(task.vmas)):
         out.append(full)
     out += _room(status, proc.limits(view)[_RLIMIT_AS][0])
     probes.add(status)  # threads that differ in that are noticed when they are frozen
-    if shares_mounts:
-        out += table.blockers(view, survey)
-        out += table.mapped_blockers(view, task.vmas)
+    out += table.blockers(view, survey, scope)
+    out += table.mapped_blockers(view, task.vmas, survey, scope)
     return [b if b.startswith("pid ") else f"pid {pid}: {b}" for b in out]
 
 
@@ -122,20 +157,30 @@ def _vfork(pid: int, kids: list[int]) -> str:
     return ""
 
 
-def _cgroup_freezer(pid: int) -> str:
-    """A frozen cgroup (v1 freezer, v2 cgroup.freeze): its tasks cannot answer."""
+def _cgroup_freezer(pid: int, given: str) -> str:
+    """A frozen cgroup (v1 freezer, v2 cgroup.freeze): its tasks cannot answer, unless --freeze-cgroup thaws it."""
     for line in proc.read_text(f"/proc/{pid}/cgroup").splitlines():
-        number, controllers, path = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)
         if "freezer" in controllers.split(","):
-            name, frozen = f"/sys/fs/cgroup/freezer{path}/freezer.state", ["FROZEN", "FREEZING"]
-        elif number == "0" and not controllers:
-            name, frozen = f"/sys/fs/cgroup/unified{path}/cgroup.freeze", ["1"]
+            names, frozen = [f"/sys/fs/cgroup/freezer{path}/freezer.state"], {"FROZEN", "FREEZING"}
+        elif not controllers:
+            names, frozen = [f"/sys/fs/cgroup/{top}{path}/cgroup.events" for top in ("unified", "")], {"frozen 1"}
         else:
             continue
-        with suppress(OSError):
-            if proc.read_text(name).strip() in frozen:
-                return f"is in the frozen cgroup {path}: thaw it first ({name})"
+        for name in names:
+            with suppress(OSError):
+                if frozen & set(proc.read_text(name).splitlines()) and not _is_below(name, given):
+                    return f"is in the frozen cgroup {path}: thaw it first ({name}), or dump with --freeze-cgroup"
     return ""
+
+
+def _is_below(path: str, directory: str) -> bool:
+    """Is a file in a directory, or further below, whatever names lead there?"""
+    while directory and len(path) > 1:
+        path = os.path.dirname(path)
+        if os.path.samefile(path, directory):
+            return True
+    return False
 
 
 def _sessions(ctx: Context, seen: dict[int, Seen], root: int) -> list[str]:
@@ -161,8 +206,8 @@ def _is_free(pid: int) -> bool:
     return not os.path.exists(f"/proc/{pid}")
 
 
-def _target(pid: int) -> None:
-    """Can --tree be dumped at all?"""
+def target(pid: int) -> None:
+    """Can --tree be dumped at all? EngineError if not."""
     try:
         stat = proc.Stat(pid)
         leader = proc.status(pid)["Tgid"]
@@ -172,7 +217,7 @@ def _target(pid: int) -> None:
         raise EngineError(f"pid {pid} ({stat.comm}) is a kernel thread; only user processes can be dumped")
     if int(leader) != pid:
         raise EngineError(f"pid {pid} is a thread of process {leader}; give --tree {leader}")
-    if stat.state in _ENDED and len(proc.threads(pid)) == 1:
+    if stat.state in process.ENDED and len(proc.threads(pid)) == 1:
         raise Unsupported([f"pid {pid}: is a zombie: there is nothing of it to dump but its exit status"])
     ancestor = os.getpid()
     while ancestor > 0:

@@ -7,34 +7,36 @@ import fcntl
 import mmap
 import os
 import resource
-import struct
 import time
-from contextlib import ExitStack, closing, suppress
 
 from engine import cpuinfo
+from engine.blocks import ExitStack, closing, suppress
 from engine.context import Context
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.files.validation import Validation
 from engine.images.files import Images
 from engine.images.validate import validate_all
 from engine.kernel import proc, process
-from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.mman import MAP_HUGETLB
-from engine.kernel.uapi.signal import SIGKILL, SIGSTOP
-from engine.memory import uprobes, vdso
+from engine.kernel.uapi.signal import SIGKILL
+from engine.memory import vdso
 from engine.plan import abi
-from engine.plan.program import Program, result, status
+from engine.plan.program import result
 from engine.stats import RestoreStats
-from engine.tasks import identity, restart, sched, seccomp, signals
-from engine.tasks.compile import Compiler, Guard, Plan, Runner
-from engine.tasks.images import TaskImages, TreeImages
+from engine.tasks import identity, sched, seccomp
+from engine.tasks.compile import Compiler
+from engine.tasks.finish import finish, let_go
+from engine.tasks.images import TreeImages
 from engine.tasks.opener import Opener
+from engine.tasks.running import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+_REAP_S = 5.0  # how long a failed restore waits for the end of what it has made
 _PID_RETRY_US = 2_000_000  # how long a pid may stay a zombie's before it counts as taken
 
 
@@ -59,18 +61,29 @@ def show_plan(ctx: Context) -> str:
     with closing(ctx.images()) as images:
         validate_all(images)
         tree = read(ctx, images)
-        with Opener(images, tree.files, tree.remaps, tree.memfds, dry=True) as opener:
+        with Opener(images, tree, Validation(ctx.options, ctx.log)) as opener:
             plan = Compiler(ctx, tree, opener, os.getpid()).compile()
     return "\n".join(program.listing() for program in plan.arena.programs)
 
 
 def read(ctx: Context, images: Images) -> TreeImages:
     """Step one: everything that describes the tree, checked against what is supported, before any side effect."""
-    tree = TreeImages(images)
+    tree = TreeImages(images, ctx.options)
     blockers = tree.blockers(ctx.arch.MARCH, ctx.options.shell_job)
+    if ctx.options.outer_pids and "pid" in tree.namespaces:
+        if "user" in tree.namespaces:
+            blockers.append(
+                "--outer-pids: pids outside of a tree's user namespace cannot be chosen in it: leave it out"
+            )
+        if any(task.threads and task.namespace("user") in tree.users for task in tree.live()):
+            blockers.append("--outer-pids: those of threads in user namespaces cannot be chosen: leave it out")
+        tree.numbers.keep_outer([task.tree for task in tree.tasks])
     if blockers:
         raise Unsupported(blockers)
-    uprobes.check(tree.inventory, ctx.options.allow_uprobes)
+    if tree.inventory.allow_uprobes:
+        from engine.memory import uprobes
+
+        uprobes.check(tree.inventory, ctx.options.allow_uprobes)
     entry = tree.seccomp if tree.seccomp is not None else ctx.schema.message("seccomp_entry")()
     kernels = vdso.Kernels()
     for task in tree.live():
@@ -86,6 +99,10 @@ def read(ctx: Context, images: Images) -> TreeImages:
             ctx.log.warn(
                 f"pid {task.pid}: some of its threads share seccomp filters that not all have: these are copied"
             )
+    if images.exists("CGROUP"):
+        from engine.tasks import cgroup_restore
+
+        tree.cgroups = cgroup_restore.read(ctx, images, tree)
     if any(v.flags & MAP_HUGETLB for task in tree.live() for v in task.mm.vmas):
         from engine.memory import hugetlb
 
@@ -93,37 +110,26 @@ def read(ctx: Context, images: Images) -> TreeImages:
     return tree
 
 
-class World:
-    """What a restore has made so far."""
-
-    __slots__ = ("extended", "plan", "root", "states", "tracees", "tree", "view")
-
-    def __init__(self, tree: TreeImages, plan: Plan, view: mmap.mmap) -> None:
-        self.tree = tree
-        self.plan = plan
-        self.view = view
-        self.root = 0
-        self.extended = bytearray()
-        self.states: dict[bytes, bytes] = {}
-        self.tracees: dict[int, Tracee] = {}
-
-
 def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats) -> int:
     """Steps three to five, for a tree on the host."""
     options, log = ctx.options, ctx.log
     with ExitStack() as undo:
-        opener = Opener(
-            images,
-            tree.files,
-            tree.remaps,
-            tree.memfds,
-            not options.skip_file_rwx_check,
-            validation=Validation(options, log),
-        )
+        if tree.existing:
+            undo.callback(tree.existing.close)
+        opener = Opener(images, tree, Validation(options, log), not options.skip_file_rwx_check)
         undo.enter_context(opener)
+        if options.inherit_fds or options.externals:
+            from engine.files.external import Given
+
+            opener.accept(Given(options.inherit_fds, options.externals, log))
         compiler = Compiler(ctx, tree, opener, os.getpid())
         plan = compiler.compile()
-        image = plan.arena.image(plan.root, plan.arena.stack())
+        if tree.cgroups:
+            undo.callback(tree.cgroups.undo)
+            tree.cgroups.make()
+        if not plan.cradle:
+            opener.open_all()
+        image = plan.arena.image(plan.cradle.first if plan.cradle else plan.root, plan.arena.stack())
         memfd = _high(os.memfd_create("criu-arena", os.MFD_CLOEXEC))
         undo.callback(os.close, memfd)
         os.truncate(memfd, plan.arena.size)
@@ -132,55 +138,70 @@ def _restore(ctx: Context, images: Images, tree: TreeImages, stats: RestoreStats
         view[: len(image)] = image
         for table in plan.arena.tables:
             table.fill(view, plan.arena.offset(table.address))
-        world = World(tree, plan, view)
+        world = World(ctx, images, tree, plan, view)
         seed = _high(os.open(f"{ctx.machine.path}/seed", os.O_RDONLY | os.O_CLOEXEC))
         undo.callback(os.close, seed)
         process.keeper_arm(view, abi.HEAD.offset["keeper_node"], abi.HEAD.offset["keeper"])
         undo.callback(process.keeper_disarm)
-        _await_pids(tree)
+        if "pid" not in tree.namespaces:
+            _await_pids(tree, plan.cradle is None)
         process.subreaper(True)
         undo.callback(process.subreaper, False)
         undo.callback(_kill, world)
-        world.root = _spawn(ctx, seed, memfd, tree.root.pid)
+        world.root = _spawn(ctx, seed, memfd, 0 if plan.cradle else tree.root.pid)
+        undo.callback(world.outside.close)
+        world.root = world.outside.make(world.root)
+        world.outside.build(opener)
         timeout = options.timeout * 1_000_000
         if not tree.root.leader_gone:  # that one ends when it has made the others, maybe before we get there
-            _seize(world, world.root, timeout, pt.PTRACE_O_SUSPEND_SECCOMP if plan.guards else 0)
+            world.seize(tree.root.pid, timeout, pt.PTRACE_O_SUSPEND_SECCOMP if plan.guards else 0)
+        world.move()
         stats.forking = stats.clock.total()
         for guard in plan.guards:
-            _hold(world, guard, timeout)
+            world.hold(guard, timeout)
         for program in plan.programs:
-            _run(world, program)
+            world.run(program)
         for task in tree.live():
             if task.leader_gone:
-                _await_end(world, task.pid)
+                world.await_end(task.pid)
         for program, limits in plan.limits:
             for name, ref in limits:
                 if result(view, plan.arena, program, ref) < 0:
                     log.warn(f"{program.name}: cannot set {name}: raising a hard limit needs CAP_SYS_RESOURCE")
         for task in tree.live():
-            identity.restore_from_outside(task.core, task.pid, log)
-            sched.restore_coredump_filter(task.mm, task.pid, compiler.inherited)
-        _finish(ctx, world, timeout)
+            pid = world.outside.outer(task.pid)
+            identity.restore_from_outside(task.core, pid, log)
+            sched.restore_coredump_filter(task.mm, pid, compiler.inherited)
+        if tree.cgroups:
+            world.move_threads(tree.cgroups)
+        finish(ctx, world, timeout)
         if options.pidfile:
-            _write_pidfile(options.pidfile, world.root)
-            undo.callback(os.unlink, options.pidfile)
+            pidfile = os.path.join(options.work_dir, options.pidfile)
+            _write_pidfile(pidfile, world.root)
+            undo.callback(os.unlink, pidfile)
         stats.pages_compared, stats.pages_skipped_cow, stats.pages_restored = compiler.spaces.counts()
         stats.write(ctx)
-        opener.settle()
-        opener.close()  # an end of a pipe that we hold as well is not closed when the tasks close theirs
+        world.outside.settle(opener)
+        if tree.cgroups:
+            tree.cgroups.settle()
         log.info("Restore finished successfully. Tasks resumed.")  # the next call is the one that cannot be undone
-        _let_go(world, options.leave_stopped)
+        let_go(world, options.leave_stopped)
         undo.pop_all()
+        world.outside.done()
         process.subreaper(False)
+        if tree.cgroups:
+            tree.cgroups.close()
         for fd in (memfd, seed):
             os.close(fd)
+        if tree.existing:
+            tree.existing.close()
         process.keeper_disarm()
     return world.root
 
 
-def _await_pids(tree: TreeImages) -> None:
-    """Every pid must be free; a zombie's becomes so when it is reaped."""
-    pids = [node.pid for node in tree.nodes[1:]] + [tid for task in tree.tasks for tid, _ in task.threads]
+def _await_pids(tree: TreeImages, spawned: bool) -> None:
+    """Every pid must be free; a zombie's becomes so when it is reaped. The root's too, unless it is `spawned` by us."""
+    pids = [node.pid for node in tree.nodes[spawned:]] + [tid for task in tree.tasks for tid, _ in task.threads]
     waited = 0
     for pid in pids:
         while os.path.exists(f"/proc/{pid}"):
@@ -243,203 +264,34 @@ def _holder(pid: int) -> str:
     return "its holder is not visible from here"
 
 
-def _seize(world: World, tid: int, timeout_us: int, options: int = 0, is_first: bool = True) -> Tracee:
-    """`is_first`: of the threads of a process that are seized; if we die, its death is that of the others too."""
-    tracee = world.tracees[tid] = Tracee(tid, timeout_us)
-    tracee.seize(pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_EXITKILL * is_first | options)
-    return tracee
-
-
-def _wait(world: World, address: int, least: int) -> None:
-    """Until a word of the arena is at least so much."""
-    at = world.plan.arena.offset(address)
-    while (seen := struct.unpack_from("<I", world.view, at)[0]) < least:
-        if not process.futex_wait(world.view, at, seen, 20_000):
-            _alive(world)
-
-
-def _alive(world: World) -> None:
-    """While programs run: raise the failure of any; a thread that something has stopped goes on."""
-    _check(world)
-    for tracee in world.tracees.values():
-        tracee.keep_going()
-
-
-def _hold(world: World, guard: Guard, timeout_us: int) -> None:
-    """Become the tracer of all threads of a process, and let it go on to what needs that; see it stop if it does."""
-    _wait(world, guard.arrived, len(guard.runners))
-    for runner in guard.runners:
-        if runner.tid not in world.tracees:
-            is_first = runner is guard.runners[0]
-            _seize(world, runner.tid, timeout_us, pt.PTRACE_O_SUSPEND_SECCOMP, is_first)
-    at = world.plan.arena.offset(guard.held)
-    struct.pack_into("<I", world.view, at, 1)
-    process.futex_wake(world.view, at)
-    for runner in guard.runners:
-        if runner.stops:
-            _stop(world, guard, runner)
-
-
-def _stop(world: World, guard: Guard, runner: Runner) -> None:
-    """The thread stops itself: the signal is passed on, and then all threads of its process stop."""
-    tracee = world.tracees[runner.tid]
-    for other in guard.runners:
-        if other is not runner:
-            _run(world, other.program)
-    while True:
-        stop = tracee.wait_stop()
-        if stop >> 8 == pt.PTRACE_EVENT_STOP:
-            break
-        tracee.cont(stop)
-    for other in guard.runners:
-        if other is not runner:
-            world.tracees[other.tid].wait_event_stop()
-
-
-def _run(world: World, program: Program) -> None:
-    """Step four: wait until a program parks, or its thread is stopped as it was."""
-    arena, view = world.plan.arena, world.view
-    at = arena.offset(program.address) + abi.PROG.offset["state"]
-    stopping = len(program.operations) - 2
-    while status(view, arena, program)[0] == abi.STATE_RUNNING:
-        if not process.futex_wait(view, at, abi.STATE_RUNNING, 20_000):
-            if program.operations[stopping].note == "stop" and status(view, arena, program)[1] >= stopping - 1:
-                return
-            _alive(world)
-    if status(view, arena, program)[0] == abi.STATE_FAILED:
-        _check(world)
-
-
-def _await_end(world: World, pid: int) -> None:
-    """Until a leader that is to end has: before that it is in the arena, which is about to be unmapped."""
-    while proc.Stat(pid).state not in ("Z", "X"):
-        _alive(world)
-        time.sleep(0.0005)
-
-
-def _check(world: World) -> None:
-    """Raise the failure of any program of the arena, loader threads' included."""
-    arena = world.plan.arena
-    for program in arena.programs:
-        state, pc, error = status(world.view, arena, program)
-        if state == abi.STATE_FAILED:
-            raise KernelError(program.failure(pc, error), -error if -4096 < error < 0 else errno.EINVAL)
-
-
-def _finish(ctx: Context, world: World, timeout_us: int) -> None:
-    """Step five: take the parked threads over, remove the arena, set registers and signal masks."""
-    plan = world.plan
-    stopped = {runner.tid for guard in plan.guards for runner in guard.runners if guard.runners[0].stops}
-    for runners in plan.runners.values():
-        for runner in runners:
-            if runner.tid not in world.tracees:
-                _seize(world, runner.tid, timeout_us, is_first=runner is runners[0])
-            if runner.tid not in stopped:
-                world.tracees[runner.tid].interrupt()
-    for runners in plan.runners.values():
-        for runner in runners:
-            if runner.tid not in stopped:
-                world.tracees[runner.tid].wait_event_stop()
-    mms: dict[int, list[tuple[Runner, bytearray]]] = {}
-    for task in world.tree.live():
-        final = [(runner, _registers(ctx, world, runner)) for runner in plan.runners[task.pid]]
-        mms.setdefault(task.ids.vm_id, []).extend(final)
-    for users in mms.values():
-        first, regs = users[0]
-        for runner, other in users[1:]:
-            _settle(world, runner, other)
-        _unmap(ctx, world, first)
-        _settle(world, first, regs)
-
-
-def _registers(ctx: Context, world: World, runner: Runner) -> bytearray:
-    """The general registers to go on with; the extended ones are set."""
-    arch, tracee = ctx.arch, world.tracees[runner.tid]
-    final = bytearray(arch.general_of(runner.core))
-    continued = restart.restore(arch, runner.core, tracee, world.plan.arena, runner.room, world.view)
-    if continued:
-        arch.put(final, ax=continued[0], orig_ax=continued[1])
-    arch.restore_areas(runner.core, tracee)
-    if not world.extended:  # its size and what the kernel reserves in it are the same for all
-        world.extended = tracee.extended(arch.EXTENDED_SET)
-    tracee.set_extended(_extended(ctx, world, runner), arch.EXTENDED_SET)
-    return final
-
-
-def _extended(ctx: Context, world: World, runner: Runner) -> bytes:
-    """The extended register set; most threads of a tree have the same."""
-    key = ctx.arch.extended_key(runner.core)
-    if key not in world.states:
-        try:
-            state, missing = ctx.arch.extended_of(runner.core, world.extended, ctx.xstate)
-        except Unsupported as e:
-            raise Unsupported([f"pid {runner.tid}: {b}" for b in e.blockers]) from e
-        if missing:
-            raise EngineError(f"pid {runner.tid}: this CPU lacks the registers {', '.join(missing)} that the task used")
-        world.states[key] = state
-    return world.states[key]
-
-
-def _settle(world: World, runner: Runner, regs: bytearray) -> None:
-    tracee = world.tracees[runner.tid]
-    tracee.set_general(regs)
-    tracee.set_sigmask(signals.mask_of(runner.core))
-
-
-def _unmap(ctx: Context, world: World, runner: Runner) -> None:
-    """Have the last user of an address space remove the arena from it."""
-    arch, tracee, arena = ctx.arch, world.tracees[runner.tid], world.plan.arena
-    size = len(world.view)
-    nr = arena.machine.nr["munmap"]
-    tracee.set_general(arch.for_syscall(tracee.general(), arena.syscall_instruction, nr, arena.base, size))
-    tracee.to_syscall_stop()
-    tracee.to_syscall_stop()
-    left = arch.syscall_result(tracee.general())
-    if left:
-        raise KernelError(f"munmap({arena.base:#x}, {size})", -left)
-
-
-def _let_go(world: World, stopped: bool) -> None:
-    """All at once; with --leave-stopped in SIGSTOP.
-
-    First none is to die with us any more (PTRACE_O_EXITKILL). This wakes nobody, and so takes no time: whoever kills
-    us after that leaves a tree that runs. Nothing may fail any more, since who goes on may end others, or itself.
-    """
-    for runners in world.plan.runners.values():
-        world.tracees[runners[0].tid].set_options(0)
-    for task in world.tree.live():
-        with suppress(ProcessLookupError):
-            _release(world, task, stopped)
-
-
-def _release(world: World, task: TaskImages, stopped: bool) -> None:
-    pid = task.pid
-    if stopped or signals.pending_stops(task.core.tc.signals_s):
-        os.kill(pid, SIGSTOP)
-    for runner in world.plan.runners[pid]:
-        tracee = world.tracees[runner.tid]
-        try:
-            if signals.pending_stops(runner.core.thread_core.signals_p):
-                process.tgkill(pid, runner.tid, SIGSTOP)
-            for sig in tracee.signals:
-                os.kill(pid, sig)
-            tracee.detach()
-        except KernelError as e:
-            if e.errno != errno.ESRCH:
-                raise
-
-
 def _kill(world: World) -> None:
     """A failed restore leaves nothing: kill what is below the root, and reap what is ours to reap."""
-    if not world.root:
+    if world.root <= 0:
         return
-    pids = {world.root, *(node.pid for node in world.tree.nodes if _is_below(node.pid, world.root))}
+    pids = {world.root}
+    pid_namespace = world.tree.namespaces.get("pid")
+    if pid_namespace is None:
+        pids.update(node.pid for node in world.tree.nodes if _is_below(node.pid, world.root))
+        pids.update(world.outside.below())  # who has another pid than it should
+    elif world.tree.exists("pid", pid_namespace):  # else all of it dies with the first
+        pids.update(world.outside.below())
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, SIGKILL)
-    for tid in (*world.tracees, *pids):
-        with suppress(KernelError):
-            process.wait_exit(tid, 5_000_000)
+    _reap({tracee.pid for tracee in world.tracees.values()} | pids)
+
+
+def _reap(pids: set[int]) -> None:
+    """Wait for the end of these: whoever has come to us goes too, for whom a pid namespace's first process may wait."""
+    end = time.monotonic() + _REAP_S
+    while pids and time.monotonic() < end:
+        try:
+            pid = os.waitpid(-1, os.WNOHANG | pt.WALL)[0]
+        except ChildProcessError:
+            return
+        pids.discard(pid)
+        if not pid:
+            time.sleep(0.001)
 
 
 def _is_below(pid: int, root: int) -> bool:

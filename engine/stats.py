@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 
+from engine.blocks import closing
 from engine.context import Context
 from engine.errors import KernelError
 from engine.images.files import Images

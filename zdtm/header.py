@@ -20,6 +20,7 @@ from zdtm.observe.snapshot import IGNORABLE
 FLAGS = {
     "suid": "runs as root, not as the unprivileged user",
     "crfail": "the dump has to be refused",
+    "scratch": "where it has a root of its own, its directory there is a mount of its own",
     "noauto": "runs only when selected by its own node id or with -m noauto",
 }
 ARCHITECTURES = ("x86_64", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64", "loongarch64", "mips64")

@@ -11,7 +11,7 @@ from zdtm.engine import engine, our_engine
 from zdtm.failures import CaseFailure, Refused, Skipped
 from zdtm.flavours import FLAVOURS, Flavour
 from zdtm.header import BadHeader
-from zdtm.hugepages import HugePages
+from zdtm.limits import Limits
 from zdtm.modes import MODES, Mode
 from zdtm.places import places
 from zdtm.run import run_case
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         target = expected or EXPECTED_SKIPS
         skips = SkipList(expected, target if config.option.write_expected_skips else None, config.option.title)
         config.pluginmanager.register(skips, "zdtm-skips")
-        config.pluginmanager.register(HugePages(), "zdtm-hugepages")
+        config.pluginmanager.register(Limits(), "zdtm-limits")
 
 
 def flavours_of(config: pytest.Config) -> tuple[Flavour, ...]:

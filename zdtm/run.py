@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from zdtm import leftovers
+from zdtm import cgroups, leftovers
 from zdtm.build import build_case, missing_32_bit
 from zdtm.cases import Case
 from zdtm.engine import Engine
@@ -25,11 +25,12 @@ from zdtm.failures import (
 )
 from zdtm.features import ENGINE_FEATURES, missing_cpu_feature, missing_lsm
 from zdtm.flavours import Flavour
+from zdtm.hooks import Hook
 from zdtm.observe import snapshot
 from zdtm.observe.proc import alive, asleep, live_threads
 from zdtm.places import Places, item_directory, machine, remove
 from zdtm.tree import Tree, strip_root
-from zdtm.waiting import adopting_orphans, poll, reap
+from zdtm.waiting import adopting_orphans, kill_all, poll, reap
 
 if TYPE_CHECKING:
     from zdtm.modes import Mode
@@ -48,6 +49,7 @@ class Run:
     restore_engine: Engine
     directory: Path
     tree: Tree
+    hook: Hook
     number: int = 0  # of the round, from 1
     pid: int = field(default_factory=os.getpid)  # of the harness
     others: set[int] = field(default_factory=set)  # children that the harness had before the item
@@ -78,6 +80,10 @@ class Run:
             reap(self.tree.root_pid, 1)
         self.tree.verdict(when)
         raise CheckFailed(f"it ended {when}, before it was told to", self.tree.log())
+
+    def prepare(self) -> None:
+        """The test wants something from outside before it goes on."""
+        self.hook.call("prepare", self.tree.root_pid)
 
     def look(self) -> snapshot.Snapshot:
         """What the kernel shows of the tree now; again where a task or thread of it has ended meanwhile."""
@@ -148,8 +154,8 @@ def run_case(
     program = build_case(places.programs, case.path, case.header.cflags)
     name = "-".join(filter(None, (case.name, flavour.name, label)))
     with machine(places), item_directory(places.artefacts, name) as directory:
-        tree = Tree(directory, flavour, as_root or case.as_root)
-        run = Run(case, flavour, dump_engine, restore_engine, directory, tree)
+        tree = Tree(directory, flavour, as_root or case.as_root, "scratch" in case.header.flags)
+        run = Run(case, flavour, dump_engine, restore_engine, directory, tree, Hook(case.path, directory))
         kept = True  # whatever goes wrong
         try:
             _run(run, mode, rounds, program, places.programs)
@@ -195,14 +201,24 @@ def _run(run: Run, mode: Mode, rounds: int, program: Path, cache: Path) -> None:
     os.chmod(directory, 0o755)
     machine = leftovers.look(directory)
     failure: CaseFailure | Refused | Skipped | None = None
-    with adopting_orphans() as others:
+    # another engine may fail when a hierarchy of cgroups comes or goes while it looks
+    together = "" if run.dump_engine.ours and run.restore_engine.ours else cgroups.ALONE
+    with run.hook.alone(together), adopting_orphans() as others:
         run.others = others
         try:
-            run.tree.start(program, run.case.header.args, cache, run.seconds)
+            run.tree.start(program, run.case.header.args, cache, run.seconds, run.prepare)
+            run.hook.call("ready", run.tree.root_pid)
             _rounds(run, mode, rounds)
             run.tree.finish(run.seconds)
-        except (CaseFailure, Refused, Skipped) as error:
+        except (Refused, Skipped) as error:
             failure = error
+        except BaseException as error:
+            kill_all(others)  # cgroups, mounts and the like go when nobody is in them
+            if not isinstance(error, CaseFailure):
+                raise
+            failure = error
+        finally:
+            run.hook.call("clean")
         left = [] if isinstance(failure, CaseFailure) else leftovers.processes(others)
     left += leftovers.left(machine, directory)
     if isinstance(failure, CaseFailure) and left:

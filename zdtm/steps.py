@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from zdtm import leftovers
-from zdtm.failures import EngineFailed
+from zdtm.failures import EngineFailed, Refused
 from zdtm.images import check_page_count
 from zdtm.observe.proc import alive, stat
 from zdtm.waiting import reap, strays
@@ -25,6 +25,7 @@ def dump(run: Run) -> None:
     # What was below it is this process's now: as zombies they would keep their pids from the restore.
     if left := leftovers.processes(run.others | outside):
         raise EngineFailed("dump succeeded, but tasks of the tree are still there", "\n".join(left))
+    run.hook.call("dumped")
 
 
 def dump_leave_running(run: Run) -> None:
@@ -42,11 +43,11 @@ def restore(run: Run) -> None:
     root = run.tree.private_root
     if root is not None:
         args += ["--root", str(root)]
-        # The root has to be a mount point. In mounts of the engine's own, the host's stay as they are.
-        bind_and_run = 'mount --bind "$0" "$0" && exec "$@"'
-        wrapper = ("unshare", "--mount", "--propagation", "private", "sh", "-c", bind_and_run, str(root))
+        # The root has to be a mount point. In mounts of the engine's own, the host's stay as they are; others share.
+        bind_and_run = 'mount --make-private "$(stat -c %m "$0")" && mount --bind "$0" "$0" && exec "$@"'
+        wrapper = ("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", bind_and_run, str(root))
     header = run.case.header
-    args += [*header.opts, *header.restore]
+    args += [*header.opts, *header.restore, *(run.hook.call("restore_options") or ())]
     run.restore_engine.run("restore", args, run.work / "restore.log", run.seconds, wrapper=wrapper, env=run.env)
     old = run.tree.root_pid
     try:
@@ -60,6 +61,7 @@ def restore(run: Run) -> None:
     if int(stat(run.tree.root_pid)[4]) != run.pid:
         raise EngineFailed(f"pid {run.tree.root_pid} is not an orphan after a detached restore")
     run.tree.find_test()
+    run.hook.call("restored", run.tree.root_pid)
 
 
 def _dump(run: Run, args: list[str]) -> None:
@@ -68,6 +70,11 @@ def _dump(run: Run, args: list[str]) -> None:
         path.mkdir()
     where = ["-t", str(run.tree.root_pid), "-D", str(run.images), "-W", str(run.work)]
     header = run.case.header
-    args = [*where, *args, *header.opts, *header.dump]
-    run.dump_engine.run("dump", args, run.work / "dump.log", run.seconds, env=run.env)
+    args = [*where, *args, *header.opts, *header.dump, *(run.hook.call("dump_options") or ())]
+    try:
+        run.dump_engine.run("dump", args, run.work / "dump.log", run.seconds, env=run.env)
+    except Refused:  # of what is there no more nothing can be said
+        if not alive(run.tree.root_pid):
+            run.ended("before the dump")
+        raise
     check_page_count(run.images, run.work)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from zdtm.observe.proc import alive, inner_pid, tree
 from zdtm.waiting import poll, reap
 
 OWN = ".zdtm"  # the harness's directory in a test's own; zdtm/lib/zdtm.c knows it too
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Tree:
     directory: Path  # of the item
     flavour: Flavour
     as_root: bool
+    scratch_mount: bool = False
     root_pid: int = 0  # what the engine is given: pid 1 of the namespaces, or the test itself
     test_pid: int = 0
     inner_test_pid: int = field(default=0, init=False)
@@ -44,8 +46,15 @@ class Tree:
         """A file that the test and the harness talk through."""
         return self.scratch / OWN / name
 
-    def start(self, program: Path, args: tuple[str, ...], cache: Path, seconds: float) -> None:
-        """Start the test and wait until it says that it is ready.
+    def start(
+        self,
+        program: Path,
+        args: tuple[str, ...],
+        cache: Path,
+        seconds: float,
+        outside: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Start the test and wait until it says that it is ready; `outside` is called if it asks for that.
 
         Raises CheckFailed or Skipped when it ends instead, HarnessProblem when it says nothing.
         """
@@ -54,6 +63,9 @@ class Tree:
             self._start_in_root(program, args, cache)
         else:
             self._start_on_host(program, args)
+        if poll(self._asks_or_goes_on, seconds) and self.own("outside").exists():
+            outside()
+            poll(self._tell, seconds)
         ready = poll(self._ready_or_gone, seconds)
         if ready is None:
             raise HarnessProblem(f"the test was not ready within {seconds:.0f} s", self.log())
@@ -97,6 +109,15 @@ class Tree:
         path = self.own("log")
         return path.read_text(errors="replace").rstrip() if path.exists() else ""
 
+    def _asks_or_goes_on(self) -> bool | None:
+        return True if self.own("outside").exists() else self._ready_or_gone()
+
+    def _tell(self) -> bool | None:
+        with suppress(OSError):  # ENXIO: it has not opened it yet
+            os.close(os.open(self.own("done"), os.O_WRONLY | os.O_NONBLOCK))
+            return True
+        return None
+
     def _ready_or_gone(self) -> bool | None:
         if self.own("ready").exists():
             return True
@@ -112,6 +133,8 @@ class Tree:
         # A test may change its user: whoever it is then, it can write what the harness reads.
         os.chmod(own, 0o777)
         self.own("log").touch()
+        os.mkfifo(own / "done")
+        os.chmod(own / "done", 0o644)
         os.chmod(self.own("log"), 0o666)
 
     def _start_on_host(self, program: Path, args: tuple[str, ...]) -> None:
@@ -143,7 +166,7 @@ class Tree:
         maps = ["".join(f"{r}\n" for r in ranges) or "-" for ranges in (self.flavour.uid_map, self.flavour.gid_map)]
         user = ("-", "-", "-") if self.as_root else (str(USER.uid), str(USER.gid), str(USER.group))
         done = subprocess.run(
-            [str(launch), str(root), *maps, *user, f"/{program.name}", *args],
+            [str(launch), str(root), *maps, "scratch" if self.scratch_mount else "-", *user, f"/{program.name}", *args],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -159,7 +182,7 @@ class Tree:
 
 def fill_root(root: Path, programs: dict[str, Path], flavour: Flavour) -> None:
     """A root directory that needs nothing from outside: programs, the libraries they want, a few devices."""
-    for name in ("dev", "proc", "tmp"):
+    for name in ("dev/net", "proc", "tmp"):
         (root / name).mkdir(parents=True)
     for name, (major, minor) in DEVICES.items():
         node = root / "dev" / name

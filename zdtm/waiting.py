@@ -62,7 +62,10 @@ def strays(before: set[int]) -> list[int]:
 
 
 def kill_all(before: set[int]) -> None:
-    """Kill and reap every stray, and what becomes one by that."""
+    """Kill and reap every stray, and what becomes one by that.
+
+    None is waited for alone: the first process of a pid namespace ends when others, strays too, have been reaped.
+    """
     while found := strays(before):
         for pid in found:
             with suppress(OSError):
@@ -70,5 +73,7 @@ def kill_all(before: set[int]) -> None:
                     os.kill(task, signal.SIGKILL)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for pid in found:
             with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.001)

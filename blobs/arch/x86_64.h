@@ -1,13 +1,18 @@
 /* x86-64: the system call instructions, starting a task on its own stack, and the graft. */
 #include <asm/unistd_64.h>
 
-#define ARCH_NR_futex	    __NR_futex
-#define ARCH_NR_exit_group  __NR_exit_group
-#define ARCH_NR_pread64	    __NR_pread64
-#define ARCH_NR_mmap	    __NR_mmap
-#define ARCH_NR_sched_yield __NR_sched_yield
-#define ARCH_NR_madvise	    __NR_madvise
-#define ARCH_NR_preadv	    __NR_preadv
+#define ARCH_NR_futex	       __NR_futex
+#define ARCH_NR_exit_group     __NR_exit_group
+#define ARCH_NR_exit	       __NR_exit
+#define ARCH_NR_gettid	       __NR_gettid
+#define ARCH_NR_pread64	       __NR_pread64
+#define ARCH_NR_mmap	       __NR_mmap
+#define ARCH_NR_sched_yield    __NR_sched_yield
+#define ARCH_NR_madvise	       __NR_madvise
+#define ARCH_NR_preadv	       __NR_preadv
+#define ARCH_NR_pidfd_getfd    __NR_pidfd_getfd
+#define ARCH_NR_fcntl	       __NR_fcntl
+#define ARCH_NR_io_uring_enter __NR_io_uring_enter
 
 static inline long arch_syscall(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from engine.errors import BadImage, KernelError, Unsupported
+from engine.errors import BadImage, KernelError
 from engine.files.fd import O_CLOEXEC, Descriptor, may_be_memfd
 from engine.images.schema import set_text, text
 from engine.kernel import shmem as objects
@@ -21,20 +21,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.files.external import Given
+    from engine.files.links import Links
+    from engine.files.scope import Scope
+    from engine.files.table import FileTable
     from engine.images.files import Images
     from engine.kernel import proc
+    from engine.namespaces.user import Ids
     from engine.tasks.images import TaskImages
 
 TYPE = 18  # fd_types.MEMFD
 ANONYMOUS, ANONYMOUS_HUGE = "/dev/zero", "/anon_hugepage"  # the inode's name, for shared anonymous memory
 PREFIX, DELETED = "/memfd:", " (deleted)"
-FILE_SHARED, ANON_SHARED, MEMFD = 1 << 7, 1 << 8, 1 << 14  # vma_entry.status
+FILE_SHARED, ANON_SHARED, SYSVIPC, MEMFD = 1 << 7, 1 << 8, 1 << 10, 1 << 14  # vma_entry.status
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4, 8, 16
 _HUGE_SHIFT, _HUGE_MASK = 26, 0x3F  # where flags have the logarithm of the size of huge pages
 F_SEAL_SEAL, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC = 0x1, 0x8, 0x10, 0x20
 _ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _SETTABLE = os.O_APPEND | os.O_NONBLOCK | os.O_DIRECT | os.O_NOATIME
-_FOWN = ("uid", "euid", "signum", "pid_type", "pid")
 _IMAGE = "memfd.img"
 _HUGE = "/sys/kernel/mm/hugepages"
 
@@ -65,28 +69,27 @@ def _device(flags: int) -> int:
         os.close(fd)
 
 
-def is_kind(d: Descriptor) -> bool:
-    """A descriptor of one; Unsupported for one with what cannot be dumped."""
-    if find(d.link, d.stat) is None:
-        return False
-    if "lock" in d.info:
-        raise Unsupported([f"{d}: file locks are not supported yet; release the lock before the dump"])
-    if d.flags & os.O_ASYNC:
-        raise Unsupported([f"{d}: signals SIGIO (O_ASYNC): not supported yet; clear that before the dump"])
-    return True
+def check(d: Descriptor, scope: Scope) -> None:
+    """Any can be dumped."""
+
+
+def dump(entry: Any, d: Descriptor, files: FileTable) -> None:
+    """Fill a file_entry."""
+    files.inodes().dump(entry, d)
 
 
 class Inodes:
     """The objects of a dump, each once, whoever has it open or maps it."""
 
-    __slots__ = ("_ids", "_sealed", "_shmids", "contents", "entries", "message")
+    __slots__ = ("_ids", "_scope", "_sealed", "contents", "entries", "message", "shmids")
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, scope: Scope) -> None:
         self.message = message  # the schema's accessor
+        self._scope = scope
         self.entries: list[Any] = []
         self.contents = shmem.Contents(message)
         self._ids: dict[tuple[int, int], int] = {}
-        self._shmids: set[int] = set()
+        self.shmids: set[int] = set()
         self._sealed: list[tuple[Any, Any]] = []
 
     def is_one(self, name: str, st: os.stat_result) -> bool:
@@ -95,7 +98,7 @@ class Inodes:
 
     def dump(self, entry: Any, d: Descriptor) -> None:
         """Fill a file_entry for a descriptor."""
-        self._fill(entry, self._inode(d.path, d.link, d.stat), d.flags & ~O_CLOEXEC, int(d.info["pos"]))
+        self._fill(entry, self._inode(d.path, d.link, d.stat), d.flags & ~O_CLOEXEC, d.pos)
 
     def dump_path(self, entry: Any, where: str, name: str, st: os.stat_result) -> None:
         """Fill a file_entry for all that map it or execute it; how it is open for a mapping is in the vma_entry."""
@@ -105,8 +108,7 @@ class Inodes:
         entry.type = TYPE
         memfd = entry.memfd
         memfd.id, memfd.flags, memfd.pos, memfd.inode_id = entry.id, flags, pos, inode
-        for field in _FOWN:
-            setattr(memfd.fown, field, 0)
+        memfd.fown.SetInParent()
 
     def _inode(self, where: str, name: str, st: os.stat_result) -> int:
         key = (st.st_dev, st.st_ino)
@@ -115,11 +117,12 @@ class Inodes:
             return known
         known = self._ids[key] = len(self._ids) + 1
         shmid = st.st_ino & 0xFFFFFFFF
-        while shmid in self._shmids:  # inodes of different devices may have the same number
+        while shmid in self.shmids:  # inodes of different devices may have the same number
             shmid = shmid + 1 & 0xFFFFFFFF
-        self._shmids.add(shmid)
+        self.shmids.add(shmid)
         huge = find(name, st) or 0
-        entry = self.message("memfd_inode_entry")(uid=st.st_uid, gid=st.st_gid, size=st.st_size, shmid=shmid)
+        uid, gid = self._scope.uid(st.st_uid), self._scope.gid(st.st_gid)
+        entry = self.message("memfd_inode_entry")(uid=uid, gid=gid, size=st.st_size, shmid=shmid)
         name = name.removesuffix(DELETED)
         set_text(entry, "name", name.removeprefix(PREFIX))
         if name in (PREFIX + ANONYMOUS, PREFIX + ANONYMOUS_HUGE):
@@ -177,7 +180,7 @@ def _huge_page(flags: int) -> int:
 class Memfds:
     """The objects of images, each made when it is first used or mapped. BadImage for what contradicts itself."""
 
-    __slots__ = ("_files", "_first", "_images", "_inodes", "_late", "_made", "_noreserve", "_unsealed")
+    __slots__ = ("_anonymous", "_files", "_first", "_images", "_inodes", "_late", "_made", "_noreserve", "_unsealed")
 
     def __init__(self, images: Images, files: dict[int, Any], tasks: list[TaskImages]) -> None:
         self._images = images
@@ -185,6 +188,7 @@ class Memfds:
         self._files = files
         self._first: dict[int, int] = {}  # by inode: the struct file that memfd_create(2) made
         self._made: dict[int, int] = {}
+        self._anonymous: dict[int, int] = {}
         self._noreserve: set[int] = set()
         self._unsealed: list[tuple[int, Any]] = []
         if images.exists("MEMFD_INODE"):
@@ -195,8 +199,6 @@ class Memfds:
             if entry.type == TYPE:
                 if not entry.HasField("memfd"):
                     raise BadImage("files.img", 0, f"file {ident:#x} is a memfd without a memfd_file_entry")
-                if entry.memfd.fown.pid or entry.memfd.flags & os.O_ASYNC:
-                    raise Unsupported([f"file {ident:#x} of files.img: a memfd that has an owner for SIGIO"])
                 inode = entry.memfd.inode_id
                 if inode not in self._inodes:
                     raise BadImage(_IMAGE, 0, f"inode {inode} is missing, files.img has it as file {ident:#x}")
@@ -219,7 +221,7 @@ class Memfds:
         inode = self._inodes[entry.memfd.inode_id]
         return "shared anonymous memory" if _is_anonymous(inode) else f"memfd {text(inode.name)}"
 
-    def open(self, entry: Any, flags: int | None) -> int:
+    def open(self, entry: Any, flags: int | None, links: Links) -> int:
         """A descriptor of a file_entry's struct file, or with `flags` of the one that mappings are made of."""
         memfd = entry.memfd
         made = self._inode(memfd.inode_id)
@@ -232,7 +234,7 @@ class Memfds:
                 fd = os.dup(made)
             else:
                 wanted = memfd.flags if flags is None else flags
-                fd = os.open(f"/proc/self/fd/{made}", wanted & ~_ONCE | O_CLOEXEC)
+                fd = links.open(made, wanted & ~_ONCE)
         except OSError as e:
             raise KernelError(f"open({self.name(entry)})", e.errno or 0, what) from e
         if flags is None:
@@ -242,6 +244,12 @@ class Memfds:
                 os.close(fd)
                 raise KernelError(f"flags {memfd.flags:#o} or offset {memfd.pos}", e.errno or 0, what) from e
         return fd
+
+    def adopt(self, given: Given) -> None:
+        """Those that the user gives: they are as they are."""
+        for ident, entry in self._inodes.items():
+            if not _is_anonymous(entry) and (fd := given.fd(f"memfd:{text(entry.name)}", stat.S_IFREG)) >= 0:
+                self._made[ident] = os.dup(fd)
 
     def _inode(self, ident: int) -> int:
         """The object's first struct file: made, filled, and sealed unless that has to wait."""
@@ -262,8 +270,17 @@ class Memfds:
                 raise KernelError("memfd_create, ftruncate, fchown, fchmod or F_ADD_SEALS", e.errno or 0, what) from e
         return self._made[ident]
 
+    def make_anonymous(self, ids: Ids) -> None:
+        """Make those now that take capabilities which nobody has in a user namespace: shared anonymous memory."""
+        for ident, entry in self._inodes.items():
+            if _is_anonymous(entry):
+                fd = self._anonymous[ident] = self._make(entry, ident in self._noreserve)
+                os.fchown(fd, ids.uid_outside(entry.uid), ids.gid_outside(entry.gid))
+
     def _make(self, entry: Any, noreserve: bool) -> int:
         if _is_anonymous(entry):
+            if entry.inode_id in self._anonymous:
+                return self._anonymous.pop(entry.inode_id)
             huge = mm.MAP_HUGETLB | entry.hugetlb_flag & ~MFD_HUGETLB if entry.hugetlb_flag else 0
             return objects.make(entry.size, _huge_page(entry.hugetlb_flag), huge | mm.MAP_NORESERVE * noreserve)
         flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | entry.hugetlb_flag
@@ -285,9 +302,10 @@ class Memfds:
 
     def close(self) -> None:
         """Let go of them; whoever has taken one keeps it."""
-        for fd in self._made.values():
+        for fd in (*self._made.values(), *self._anonymous.values()):
             os.close(fd)
         self._made.clear()
+        self._anonymous.clear()
 
 
 def _is_anonymous(inode: Any) -> bool:
@@ -300,7 +318,7 @@ def _convert(images: Images, files: dict[int, Any], inodes: dict[int, Any], task
     mapped: dict[int, list[Any]] = {}
     for task in tasks:
         for v in task.mm.vmas:
-            if v.status & ANON_SHARED:
+            if v.status & ANON_SHARED and not v.status & SYSVIPC:
                 mapped.setdefault(v.shmid, []).append(v)
     for shmid, vmas in mapped.items():
         ident, inode_id = max(files, default=0) + 1, max(inodes, default=0) + 1

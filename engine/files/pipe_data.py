@@ -9,81 +9,161 @@ from __future__ import annotations
 import errno
 import os
 
+from engine.blocks import ExitStack
 from engine.errors import BadImage, Bug, KernelError, Unsupported
+from engine.kernel import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Callable
     from typing import Any
 
+    from engine.files.fd import Descriptor
     from engine.images.files import Images
 
+    Resize = Callable[[int, int], None]  # a pipe, to how many bytes; OSError
+
 DEFAULT_SIZE = 16 * 4096  # bytes that a new pipe can take
-_SLOT = 4096
-_ALL = 1 << 30
-_NONBLOCK = 2  # SPLICE_F_NONBLOCK
 
 
 class Source:
-    """A pipe of the tree: `path` leads to one of its ends, of which a new struct file is made to look at it."""
+    """A pipe of the tree, by a descriptor of any of its ends; `outside` says which end the tree lacks."""
 
-    __slots__ = ("ident", "packets", "path", "readable", "what")
+    __slots__ = ("d", "ident", "is_plain", "outside", "readable")
 
-    def __init__(self, ident: int, path: str, readable: bool, packets: bool, what: str) -> None:
+    def __init__(self, ident: int, d: Descriptor, readable: bool, outside: int) -> None:
         self.ident = ident
-        self.path = path
-        self.readable = readable  # contents that nobody can read are nobody's
-        self.packets = packets
-        self.what = what
+        self.d = d
+        self.readable = readable
+        self.outside = outside
+        self.is_plain = readable and not outside
 
 
 def dump(images: Images, kind: str, message: Any, sources: list[Source]) -> None:
     """Write PIPES_DATA or FIFO_DATA, while nobody reads or writes. Unsupported for a pipe that cannot be copied."""
-    out = images.begin(kind, (), [])
-    try:
+    with ExitStack() as opened:
+        out = images.begin(kind, (), [])
+        opened.callback(os.close, out)
+        pipes = files.Pipes()
+        opened.callback(pipes.close)
+        writer = _Writer(images, kind, message, out, pipes)
+        by_pid: dict[int, list[Source]] = {}
         for source in sources:
+            by_pid.setdefault(source.d.pid, []).append(source)
+        for pid, its in by_pid.items():
+            pidfd = process.pidfd_of(pid)
+            opened.callback(os.close, pidfd)
+            writer.write(pidfd, its)
+
+
+class _Writer:
+    """Of the contents of pipes. Most are one part, and written many in a call."""
+
+    __slots__ = ("_entry", "_images", "_kind", "_out", "_part", "_pipes")
+
+    def __init__(self, images: Images, kind: str, message: Any, out: int, pipes: files.Pipes) -> None:
+        self._images = images
+        self._kind = kind
+        self._entry, self._part = message("pipe_data_entry"), message("pipe_part_entry")
+        self._out = out
+        self._pipes = pipes
+
+    def write(self, pidfd: int, sources: list[Source]) -> None:
+        """All of one process."""
+        sources = sorted(sources, key=lambda source: not source.is_plain)
+        plain = sum(source.is_plain for source in sources)
+        waiting = files.Waiting(pidfd, [source.d.fd for source in sources[:plain]])
+        sizes = waiting.sizes()
+        heads = [self._head(source, *size) for source, size in zip(sources[:plain], sizes, strict=True)]
+        at = 0
+        while at < plain:
             try:
-                _dump(out, message("pipe_data_entry")(pipe_id=source.ident, bytes=0), source, message)
+                at += waiting.write(self._pipes, at, heads[at:], self._out)
             except OSError as e:
-                what = f"copying its contents to {images.path}/{images.name(kind)}"
-                raise KernelError(f"{source.what}: {what}", e.errno or 0) from e
-    finally:
-        os.close(out)
+                raise self._failed(sources[at], e) from e
+            if at < plain:  # packets, or something that cannot be copied
+                self._write_apart(pidfd, sources[at])
+                at += 1
+        for source in sources[plain:]:
+            self._write_apart(pidfd, source)
 
+    def _head(self, source: Source, left: int, size: int) -> bytes:
+        return _with_length(self._entry(pipe_id=source.ident, bytes=max(left, 0), size=max(size, 0)))
 
-def _dump(out: int, entry: Any, source: Source, message: Any) -> None:
-    import fcntl
+    def _failed(self, source: Source, e: OSError) -> KernelError:
+        what = f"copying its contents to {self._images.path}/{self._images.name(self._kind)}"
+        return KernelError(f"{source.d}: {what}", e.errno or 0)
 
-    opened = [os.open(source.path, (os.O_RDONLY if source.readable else os.O_WRONLY) | os.O_NONBLOCK | os.O_CLOEXEC)]
-    try:
-        end = opened[0]
-        entry.size = fcntl.fcntl(end, fcntl.F_GETPIPE_SZ)
-        waiting = _waiting(end) if source.readable else 0
-        entry.bytes = waiting
-        if waiting:
-            contents = _copy(end, entry.size, waiting, source.what, opened)
-            if source.packets:
-                contents = _take_apart(contents, entry, message("pipe_part_entry"), opened)
-        elif not source.readable and entry.size == DEFAULT_SIZE:
+    def _write_apart(self, pidfd: int, source: Source) -> None:
+        try:
+            end = process.pidfd_getfd(pidfd, source.d.fd)
+            try:
+                self._dump(end, source)
+            finally:
+                os.close(end)
+        except OSError as e:
+            raise self._failed(source, e) from e
+
+    def _dump(self, end: int, source: Source) -> None:
+        import fcntl
+
+        left = files.waiting(end)
+        entry = self._entry(pipe_id=source.ident, bytes=left, size=fcntl.fcntl(end, fcntl.F_GETPIPE_SZ))
+        if source.outside:
+            entry.outside = source.outside
+        elif not left and not source.readable and entry.size == DEFAULT_SIZE:
             return
-        raw = entry.SerializeToString()
-        os.write(out, len(raw).to_bytes(4, "little") + raw)
-        while waiting:
-            done = os.splice(contents, out, waiting)
+        contents = -1
+        if left:
+            contents, parts = _copy(end, entry, source, self._pipes)
+            if len(parts) > 1 or parts[0][1]:
+                entry.parts.extend(self._part(bytes=size, packet=packet) for size, packet in parts)
+        os.write(self._out, _with_length(entry))
+        while left:
+            done = os.splice(contents, self._out, left)
             if not done:
-                raise Bug(f"{source.what}: {waiting} bytes of its contents are not there any more")
-            waiting -= done
+                raise Bug(f"{source.d}: {left} bytes of its contents are not there any more")
+            left -= done
+
+
+def _with_length(entry: Any) -> bytes:
+    raw: bytes = entry.SerializeToString()
+    return len(raw).to_bytes(4, "little") + raw
+
+
+def _copy(end: int, entry: Any, source: Source, pipes: files.Pipes) -> tuple[int, list[tuple[int, bool]]]:
+    again = -1
+    try:
+        if not source.readable:  # and yet whoever opens it again can read that
+            again = end = os.open(source.d.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return pipes.copy(end)
+    except KernelError as e:
+        why = {
+            errno.EMSGSIZE: f"{entry.bytes} bytes are not all that is in it: read from it first",
+            errno.EINVAL: "pipes for notifications (watch_queue) are not supported",
+        }.get(e.errno, f"{entry.size} bytes must not be more than /proc/sys/fs/pipe-max-size")
+        raise Unsupported([f"{source.d}: its contents cannot be copied: {os.strerror(e.errno)}: {why}"]) from e
+    finally:
+        if again >= 0:
+            os.close(again)
+
+
+def has_writer(d: Descriptor) -> bool | None:
+    """Has somebody a FIFO open for writing, of which this is a read end? None: not to be told, there are contents."""
+    opened = [process.borrow(d.pid, d.fd)]
+    try:
+        if files.waiting(opened[0]):
+            return None
+        try:
+            return bool(files.tee(opened[0], _pipe(opened)[1]))
+        except KernelError as e:
+            if e.errno != errno.EAGAIN:
+                raise
+            return True
     finally:
         for fd in opened:
             os.close(fd)
-
-
-def _waiting(fd: int) -> int:
-    """Bytes to read (FIONREAD, ioctl_pipe(2))."""
-    import fcntl
-    import termios
-
-    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")
 
 
 def _pipe(opened: list[int]) -> tuple[int, int]:
@@ -91,64 +171,6 @@ def _pipe(opened: list[int]) -> tuple[int, int]:
     ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     opened += ends
     return ends
-
-
-def _copy(end: int, size: int, waiting: int, what: str, opened: list[int]) -> int:
-    """The reading end of a pipe with the same contents."""
-    import fcntl
-
-    reader, writer = _pipe(opened)
-    try:
-        if size > DEFAULT_SIZE:
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, size)
-        done = _tee(end, writer)
-    except OSError as e:
-        remedy = f"{size} bytes must not be more than /proc/sys/fs/pipe-max-size"
-        if e.errno == errno.EINVAL:
-            remedy = "pipes for notifications (watch_queue) are not supported"
-        raise Unsupported([f"{what}: its contents cannot be copied: {e.strerror}: {remedy}"]) from e
-    if done != waiting:
-        raise Unsupported([f"{what}: only {done} of the {waiting} bytes in it can be copied: read from it first"])
-    return reader
-
-
-def _tee(source: int, to: int) -> int:
-    """tee(2): as much as is there."""
-    import ctypes  # Python has no call for it; only pipes with something in them need it
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = int(libc.tee(source, to, ctypes.c_size_t(_ALL), _NONBLOCK))
-    if done < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return done
-
-
-def _take_apart(contents: int, entry: Any, part: Any, opened: list[int]) -> int:
-    """Fill `parts` where reads do not join all that waits. Returns where the contents are now.
-
-    A pipe of one slot takes what one write has left; when that is a packet, a read of one byte leaves nothing of it.
-    """
-    import fcntl
-
-    one, into_one = _pipe(opened)
-    moved, into_moved = _pipe(opened)
-    fcntl.fcntl(into_one, fcntl.F_SETPIPE_SZ, _SLOT)
-    fcntl.fcntl(into_moved, fcntl.F_SETPIPE_SZ, entry.size)
-    parts: list[tuple[int, bool]] = []
-    left = entry.bytes
-    while left:
-        size = _tee(contents, into_one)
-        os.read(one, 1)
-        packet = not _waiting(one)
-        if not packet:
-            os.read(one, size)
-        left -= os.splice(contents, into_moved, size)
-        if parts and not packet and not parts[-1][1]:
-            size += parts.pop()[0]
-        parts.append((size, packet))
-    if any(packet for _, packet in parts):
-        entry.parts.extend(part(bytes=size, packet=packet) for size, packet in parts)
-    return moved
 
 
 class Contents:
@@ -181,45 +203,65 @@ class Contents:
                     f"contents of pipe {ident:#x}, but files.img has no end of it: truncated, or images of two dumps",
                 )
 
-    def fill(self, ident: int, fd: int) -> None:
-        """Give a new pipe, by its writing end, its size and contents. KernelError, BadImage."""
-        import fcntl
+    def lacks(self, ident: int) -> int:
+        """Which end was held outside of the tree, 0 for none."""
+        entry, _ = self._entries.get(ident, (None, 0))
+        return int(entry.outside) if entry is not None else 0
 
+    def size(self, ident: int) -> int:
+        """Bytes of contents."""
+        entry, _ = self._entries.get(ident, (None, 0))
+        return int(entry.bytes) if entry is not None else 0
+
+    def plain(self, ident: int) -> tuple[int, int, int] | None:
+        """(where, bytes, size of the pipe or 0) of what one write(2) can give a pipe; None for what is done apart."""
+        entry, at = self._entries.get(ident, (None, 0))
+        if entry is None:
+            return 0, 0, 0
+        return None if entry.outside or entry.parts else (at, int(entry.bytes), int(entry.size))
+
+    def fill(self, ident: int, fd: int, resize: Resize) -> None:
+        """Give a new pipe, by its writing end, its size and contents. KernelError, BadImage."""
         entry, at = self._entries.get(ident, (None, 0))
         if entry is None:
             return
-        if entry.size and entry.size != fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ):
-            try:
-                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, entry.size)
-            except OSError as e:
-                raise KernelError(
-                    f"fcntl(F_SETPIPE_SZ, {entry.size})",
-                    e.errno or 0,
-                    f"pipe {ident:#x} of {self._name}; /proc/sys/fs/pipe-max-size must not be less",
-                ) from e
+        if entry.size:
+            self._resize(entry, fd, entry.size, resize)
         if not entry.parts:
             self._write(fd, entry, at, at + entry.bytes, 0)
         for part in entry.parts:
             if part.packet:
                 self._write(fd, entry, at, at + part.bytes, os.O_DIRECT)
             else:
-                self._write_apart(fd, entry, at, at + part.bytes)
+                self._write_apart(fd, entry, at, at + part.bytes, resize)
             at += part.bytes
 
-    def _write_apart(self, fd: int, entry: Any, at: int, end: int) -> None:
+    def _resize(self, entry: Any, fd: int, size: int, resize: Resize) -> None:
+        import fcntl
+
+        if size == fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ):
+            return
+        try:
+            resize(fd, size)
+        except OSError as e:
+            limits = "/proc/sys/fs/pipe-max-size and pipe-user-pages-soft must not be less"
+            where = f"pipe {entry.pipe_id:#x} of {self._name}; {limits}"
+            raise KernelError(f"fcntl(F_SETPIPE_SZ, {size})", e.errno or 0, where) from e
+
+    def _write_apart(self, fd: int, entry: Any, at: int, end: int, resize: Resize) -> None:
         """By way of tee(2): a small packet would join what was written last, if there is room in its page."""
         import fcntl
 
         ends: list[int] = []
         try:
             reader, writer = _pipe(ends)
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
+            self._resize(entry, writer, fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ), resize)
             self._write(writer, entry, at, end, 0)
-            done = _tee(reader, fd)
+            done = files.tee(reader, fd, f"pipe {entry.pipe_id:#x} of {self._name}")
             if done != end - at:
                 raise self._too_much(entry, at, end - at - done)
         except OSError as e:
-            raise KernelError(f"tee({end - at} bytes)", e.errno or 0, f"pipe {entry.pipe_id:#x}") from e
+            raise KernelError(f"a pipe for {end - at} bytes", e.errno or 0, f"pipe {entry.pipe_id:#x}") from e
         finally:
             for made in ends:
                 os.close(made)
@@ -230,7 +272,7 @@ class Contents:
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | flags)
         while at < end:
             try:
-                with memoryview(self._mapped()) as whole, whole[at:end] as part:
+                with memoryview(self.mapped()) as whole, whole[at:end] as part:
                     at += os.write(fd, part)
             except OSError as e:
                 if e.errno != errno.EAGAIN:
@@ -240,7 +282,8 @@ class Contents:
     def _too_much(self, entry: Any, at: int, left: int) -> BadImage:
         return BadImage(self._name, at, f"the last {left} bytes do not fit into pipe {entry.pipe_id:#x}; dump again")
 
-    def _mapped(self) -> mmap.mmap:
+    def mapped(self) -> mmap.mmap:
+        """The whole image."""
         if self._view is None:
             import mmap
 

@@ -28,7 +28,7 @@ class Images:
     Whatever is wrong with an image raises BadImage(name, offset, what); what the kernel refuses, KernelError.
     """
 
-    __slots__ = ("_kept", "_native", "_runs", "_version", "created", "dirfd", "path", "schema")
+    __slots__ = ("_kept", "_kept_spans", "_native", "_runs", "_version", "created", "dirfd", "path", "schema")
 
     def __init__(self, schema: Schema, dirfd: int, path: str, native: ModuleType | None = None) -> None:
         self.schema = schema
@@ -37,6 +37,7 @@ class Images:
         self.created: list[str] = []
         self._version = 0
         self._kept: dict[str, list[Any]] = {}
+        self._kept_spans: dict[str, list[tuple[Any, int, int]]] = {}
         self._runs: dict[str, tuple[Any, Pagemap]] = {}
         self._native = native
 
@@ -44,7 +45,7 @@ class Images:
     def open(cls, schema: Schema, path: str, native: ModuleType | None = None) -> Images:
         """The images of the directory `path`. Call `close` when done. Raises KernelError.
 
-        `native` is engine.kernel.pagemap, which reads big pagemaps faster.
+        `native` is engine.kernel.pagemap, which reads big images faster.
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -87,7 +88,7 @@ class Images:
         pos = wire.body(image, data, name, self.version)
         if image.payload:
             return [span[0] for span in wire.parse(self.schema, image, data, name, pos)]
-        entries = wire.run(self.schema, self.schema.message(image.message), data, pos, name)
+        entries = wire.run(self.schema, image.message, data, pos, name, self._native)
         wire.check_count(image, len(entries), name, len(data))
         if kind == "INVENTORY" and entries[0].img_version not in (1, 2):
             raise BadImage(
@@ -139,6 +140,14 @@ class Images:
 
     def read_spans(self, kind: str, *ids: int | str) -> list[tuple[Any, int, int]]:
         """The same, but where the payloads are: (entry, offset, length) in bytes, to copy them from `open_raw`."""
+        name = IMAGES[kind].pattern % ids
+        return list(self._kept_spans[name] if name in self._kept_spans else self._sizes(kind, *ids))
+
+    def keep_spans(self, kind: str, *ids: int | str) -> None:
+        """Like `read_spans`, for later reads."""
+        self._kept_spans[IMAGES[kind].pattern % ids] = self._sizes(kind, *ids)
+
+    def _sizes(self, kind: str, *ids: int | str) -> list[tuple[Any, int, int]]:
         return [(message, begin, end - begin) for message, begin, end in self._spans(kind, *ids)[1]]
 
     def open_raw(self, kind: str, *ids: int | str) -> int:
@@ -198,6 +207,11 @@ class Images:
         """Write an image of entries without payload."""
         self._store(IMAGES[kind].pattern % ids, wire.serialize(IMAGES[kind], entries))
 
+    def write_all(self, kind: str, ids: tuple[int | str, ...], whole: Any) -> None:
+        """The same of all entries in one message, as `Schema.many` makes it."""
+        image = IMAGES[kind]
+        self._store(image.pattern % ids, wire.serialize_all(image, whole, self._native))
+
     def write_payload(self, kind: str, ids: tuple[int | str, ...], entries: list[tuple[Any, bytes]]) -> None:
         """Write an image of (entry, raw payload), padding included; the reverse of `read_payload`.
 
@@ -214,7 +228,9 @@ class Images:
         """Write a PAGEMAP (of a pid) or SHMEM_PAGEMAP (of a shmid)."""
         self._store(IMAGES[kind].pattern % ident, wire.serialize(IMAGES[kind], [head, *entries]))
 
-    def write_chunks(self, kind: str, ids: tuple[int | str, ...], head: Any, chunks: Iterable[bytes]) -> None:
+    def write_chunks(
+        self, kind: str, ids: tuple[int | str, ...], head: Any, chunks: Iterable[bytes | memoryview]
+    ) -> None:
         """Write an image of one entry, and others that are serialised already."""
         fd = self.begin(kind, ids, [head])
         try:
@@ -266,7 +282,7 @@ class Images:
         finally:
             os.close(fd)
 
-    def _write(self, fd: int, name: str, data: bytes) -> None:
+    def _write(self, fd: int, name: str, data: bytes | memoryview) -> None:
         done = 0
         while done < len(data):
             try:

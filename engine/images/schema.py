@@ -7,13 +7,14 @@ the public API where not; and of the descriptors only the files that somebody as
 
 from __future__ import annotations
 
+import _collections_abc
 import sys
 
 from engine.errors import Bug
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _WELL_KNOWN = "google.protobuf.internal.well_known_types"
@@ -58,6 +59,18 @@ class Schema:
             cls = self._make(self._find(self._pool.FindMessageTypeByName, name))
             self._classes[name] = cls
         return cls
+
+    def many(self, name: str) -> Any:
+        """The class of a message with any number of the messages `name`: its field `all`, number 1. Raises Bug."""
+        wrapper = f"many_{name}"
+        if wrapper not in self._classes:
+            one = self.message(name).DESCRIPTOR
+            # FieldDescriptorProto: name, number 1, repeated, of type message
+            field = _field(1, b"all") + b"\x18\x01\x20\x03\x28\x0b" + _field(6, b"." + one.full_name.encode())
+            definition = _field(1, wrapper.encode()) + _field(2, field)
+            file = _field(1, f"{wrapper}.proto".encode()) + _field(3, one.file.name.encode()) + _field(4, definition)
+            self._pool.AddSerializedFile(file)
+        return self.message(wrapper)
 
     def enum(self, name: str) -> dict[str, int]:
         """The values of the enum `name` ("fd_types", "core_entry.march") by name. Raises Bug if there is none."""
@@ -127,6 +140,45 @@ def set_text(message: Any, field: str, value: str | bytes) -> None:
     message.MergeFromString(bytes(wire) + data)
 
 
+def _field(number: int, data: bytes) -> bytes:
+    """A field of less than 128 bytes."""
+    return bytes((number << 3 | 2, len(data))) + data
+
+
+class _Stubs:
+    """For a while an import finds these modules, but for those that are loaded."""
+
+    __slots__ = ("_modules",)
+
+    def __init__(self, modules: dict[str, Any]) -> None:
+        self._modules = {name: module for name, module in modules.items() if name not in sys.modules}
+
+    def __enter__(self) -> None:
+        sys.modules.update(self._modules)
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._modules:
+            del sys.modules[name]
+
+
+def _named(name: str, fields: Iterable[str]) -> type:
+    """As much of a namedtuple as an unknown field takes."""
+    own: dict[str, Any] = {"__slots__": (), "__new__": lambda cls, *its: tuple.__new__(cls, its)}
+    for i, field in enumerate(fields):
+        own[field] = property(_Nth(i))
+    return type(name, (tuple,), own)
+
+
+class _Nth:
+    __slots__ = ("_i",)
+
+    def __init__(self, i: int) -> None:
+        self._i = i
+
+    def __call__(self, its: Any) -> object:
+        return its[self._i]
+
+
 def _fast_protobuf() -> tuple[Any, Callable[[Any], Any], Callable[[Any], Any]] | None:
     """A descriptor pool, what makes a class of a descriptor and what lists a message's unknown fields, all of them C.
 
@@ -134,25 +186,23 @@ def _fast_protobuf() -> tuple[Any, Callable[[Any], Any], Callable[[Any], Any]] |
 
     The C extension wants the mix-in classes of Timestamp, Struct and their like before it makes its first class, and
     for them imports a module that pulls in datetime, re and typing (12 ms). None of them is in an image: it is shown
-    an empty table instead, unless the program has loaded the real one.
+    an empty table instead, unless the program has loaded the real one. The same goes for `collections` (2 ms), of which
+    the extension wants one namedtuple, and what the interpreter has loaded already.
     """
+    module: Any = type(sys)
+    mixins, package = module(_WELL_KNOWN), module("collections")
+    mixins.WKTBASES = {}
+    package.namedtuple = _named
     try:
-        from google._upb import _message
-        from google.protobuf.message import Message
-    except ImportError:
+        with _Stubs({"collections": package, "collections.abc": _collections_abc}):
+            from google._upb import _message
+            from google.protobuf.message import Message
+    except Exception:  # as below
         return None
 
     def make(descriptor: Any) -> Any:
-        stubbed = _WELL_KNOWN not in sys.modules
-        if stubbed:
-            stub: Any = type(sys)(_WELL_KNOWN)
-            stub.WKTBASES = {}
-            sys.modules[_WELL_KNOWN] = stub
-        try:
+        with _Stubs({_WELL_KNOWN: mixins}):
             return _message.MessageMeta(descriptor.name, (Message,), {"DESCRIPTOR": descriptor, "__module__": None})
-        finally:
-            if stubbed:
-                del sys.modules[_WELL_KNOWN]
 
     try:
         pool = _message.DescriptorPool()

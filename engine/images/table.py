@@ -100,6 +100,7 @@ _ROWS: tuple[tuple[str, str, int, int, str, int, str], ...] = (
     ("BPFMAP_DATA", "bpfmap-data.img", 0x64324033, COMMON, "bpfmap_data_entry", MANY, "map"),
     ("APPARMOR", "apparmor.img", 0x59423047, COMMON, "apparmor_entry", ONE, ""),
     ("PIDFD", "pidfd.img", 0x54435556, COMMON, "pidfd_entry", MANY, ""),
+    ("SECRETMEM", "secretmem.img", 0x53454352, COMMON, "secretmem_data_entry", MANY, "bytes"),  # ours
     ("STATS", "stats-%s", 0x57093306, SERVICE, "stats_entry", ONE, ""),
     ("IRMAP_CACHE", "irmap-cache", 0x57004059, SERVICE, "irmap_cache_entry", MANY, ""),
 )

@@ -40,7 +40,7 @@ def validate_all(images: Images, page_size: int = 4096) -> None:
                 known.append(runs)
             names.setdefault(f"pages {head.pages_id}", name)
         elif image.payload:
-            images.read_spans(image.kind, *ids)
+            images.keep_spans(image.kind, *ids)
         else:
             entries = images.keep(image.kind, *ids)
             if image.kind in found:

@@ -8,6 +8,7 @@ from engine.images.table import COMMON, ONE, OWN, RAW, SERVICE, Image, by_magic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
     from engine.images.schema import Schema
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Span = tuple[Any, int, int]
 
 _AGAIN = "dump again or copy the directory whole"
+_MANY = 1 << 11  # bytes of entries that are worth a class for all of them
 
 # Optional fields of closed enums. Protobuf takes a value that it does not know for an absent field, which then reads as
 # its default: these are looked at. (A required one is noticed by its absence.)
@@ -62,6 +64,20 @@ def serialize(image: Image, entries: list[Any], payloads: list[bytes] | None = N
     return b"".join(parts)
 
 
+def serialize_all(image: Image, whole: Any, native: ModuleType | None) -> bytes:
+    """The same of all entries in one message; with `native` code at once."""
+    if native is None:
+        return serialize(image, list(whole.all))
+    try:
+        data = whole.SerializeToString()
+    except Exception as e:
+        raise Bug(f"{image.kind}: {e}") from e
+    rest: bytes = native.entries(data)
+    if data and not rest:
+        raise Bug(f"{image.kind}: {len(data)} bytes that are not entries one after another")
+    return head(image) + rest
+
+
 def body(image: Image, data: Buffer, name: str, version: Callable[[], int]) -> int:
     """The offset of the first entry, after the magic words.
 
@@ -102,10 +118,10 @@ def parse(schema: Schema, image: Image, data: Buffer, name: str, pos: int) -> li
         first, pos = entry(schema, cls, data, pos, name)
         return [
             (first, pos, pos),
-            *((e, 0, 0) for e in run(schema, schema.message("pagemap_entry"), data, pos, name)),
+            *((e, 0, 0) for e in run(schema, "pagemap_entry", data, pos, name)),
         ]
     if not image.payload:
-        return [(e, 0, 0) for e in run(schema, cls, data, pos, name)]
+        return [(e, 0, 0) for e in run(schema, image.message, data, pos, name)]
     spans: list[Span] = []
     end = len(data)
     if image.payload == "ghost":
@@ -177,47 +193,79 @@ def entry(schema: Schema, cls: Any, data: Buffer, pos: int, name: str) -> tuple[
         raise BadImage(name, pos, f"truncated: {cls.DESCRIPTOR.name} is missing; {_AGAIN}")
     size = _entry_size(data, pos, len(data), name)
     after = pos + 4 + size
-    return run(schema, cls, data[pos:after], 0, name, pos)[0], after
+    return _decode(schema, cls, data[pos + 4 : after], _optional_enums(cls), name, pos), after
 
 
-def _entry_size(data: Buffer, pos: int, end: int, name: str, base: int = 0) -> int:
+def _entry_size(data: Buffer, pos: int, end: int, name: str) -> int:
     if end - pos < 4:
         raise BadImage(
             name,
-            base + pos,
+            pos,
             f"truncated: {end - pos} bytes are left, the length of an entry takes 4; {_AGAIN}",
         )
     size = int.from_bytes(data[pos : pos + 4], "little")
     if size > end - pos - 4:
         raise BadImage(
             name,
-            base + pos,
+            pos,
             f"truncated or overwritten: the entry says {size} bytes, {end - pos - 4} are left; {_AGAIN}",
         )
     return size
 
 
-def run(schema: Schema, cls: Any, data: Buffer, pos: int, name: str, base: int = 0) -> list[Any]:
-    """All entries of one type from `pos` to the end. `base` is the offset of `data` in the image. Raises BadImage."""
-    entries = []
+def run(schema: Schema, message: str, data: Buffer, pos: int, name: str, native: ModuleType | None = None) -> list[Any]:
+    """All entries of one type from `pos` to the end; `native` (engine/kernel/pagemap.py) helps. Raises BadImage."""
+    cls = schema.message(message)
+    enums = _optional_enums(cls)
     end = len(data)
-    decode = cls.FromString
-    enums = _OPTIONAL_ENUMS.get(cls.DESCRIPTOR.name, ())
+    if native and end - pos > _MANY:
+        entries = _all(schema, message, native.fields(data, pos))
+        if entries and all(_unknown(schema, entry, enums) is None for entry in entries):
+            return entries
+    entries = []
     while pos < end:
-        after = pos + 4 + _entry_size(data, pos, end, name, base)
-        try:
-            message = decode(data[pos + 4 : after])
-        except schema.decode_error as e:
-            raise BadImage(name, base + pos, f"not a {cls.DESCRIPTOR.name}: {e}") from e
-        if not message.IsInitialized():
-            raise BadImage(name, base + pos, _incomplete(schema, message))
-        for path in enums:
-            value = _unknown_value(schema, message, path)
-            if value is not None:
-                raise BadImage(name, base + pos, _newer(message, path, value))
-        entries.append(message)
+        after = pos + 4 + int.from_bytes(data[pos : pos + 4], "little")
+        if after > end or pos + 4 > end:
+            _entry_size(data, pos, end, name)  # says why not
+        entries.append(_decode(schema, cls, data[pos + 4 : after], enums, name, pos))
         pos = after
     return entries
+
+
+def _all(schema: Schema, message: str, fields: bytes) -> list[Any]:
+    """The entries of a whole image, parsed at once; none where one is not right: they are looked at one by one."""
+    try:
+        whole = schema.many(message).FromString(fields)
+    except schema.decode_error:
+        return []
+    return list(whole.all) if whole.IsInitialized() else []
+
+
+def _unknown(schema: Schema, message: Any, enums: list[tuple[str, str]]) -> tuple[str, int] | None:
+    """The first optional enum field with a value that protobuf takes for an absent one, and that value."""
+    for first, path in enums:
+        if first == path or message.HasField(first):
+            value = _unknown_value(schema, message, path)
+            if value is not None:
+                return path, value
+    return None
+
+
+def _optional_enums(cls: Any) -> list[tuple[str, str]]:
+    return [(path.partition(".")[0], path) for path in _OPTIONAL_ENUMS.get(cls.DESCRIPTOR.name, ())]
+
+
+def _decode(schema: Schema, cls: Any, raw: Buffer, enums: list[tuple[str, str]], name: str, pos: int) -> Any:
+    """One message; `pos` is where its entry begins in the image."""
+    try:
+        message = cls.FromString(raw)
+    except schema.decode_error as e:
+        raise BadImage(name, pos, f"not a {cls.DESCRIPTOR.name}: {e}") from e
+    if not message.IsInitialized():
+        raise BadImage(name, pos, _incomplete(schema, message))
+    if newer := _unknown(schema, message, enums):
+        raise BadImage(name, pos, _newer(message, *newer))
+    return message
 
 
 def _incomplete(schema: Schema, message: Any) -> str:

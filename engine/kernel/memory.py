@@ -18,6 +18,7 @@ LAZY: int = lib.ZD_LAZY
 GUARDS: int = lib.ZD_GUARDS
 HUGE: int = lib.ZD_HUGE
 SPARSE: int = lib.ZD_SPARSE
+ZEROES: int = lib.ZD_ZEROES
 KEPT: int = lib.ZD_KEPT
 ELSEWHERE: int = lib.ZD_ELSEWHERE
 SHARED = 1 << 8  # flag of a range, of scan_changed: pages of shared memory, which look like a file's, count too

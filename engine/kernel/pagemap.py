@@ -1,4 +1,4 @@
-"""Pagemaps in native code (native/pagemap.c): their image's bytes to runs and back, and where their pages go."""
+"""Images in native code (native/pagemap.c): what protobuf can take at once, pagemaps as runs, where pages go."""
 
 from __future__ import annotations
 
@@ -19,6 +19,21 @@ _WITHIN = 2 << 20  # shares differ by less than that many bytes
 _SHARES_MAX = 8
 _EFAULT = 14
 HUGE_OFFSET = 1  # of an offset in a pages image: these pages were in huge ones
+
+
+def fields(data: Any, pos: int) -> bytes:
+    """The entries from offset `pos` on as one message: each its field 1. Empty if one is cut short, or very long."""
+    size = len(data) - pos
+    out = ffi.new("char[]", size)
+    with ffi.from_buffer(data) as raw:
+        is_whole = lib.zd_fields(raw + pos, size, out)
+    return bytes(ffi.buffer(out, size)) if is_whole else b""
+
+
+def entries(data: bytes) -> bytes:
+    """The other way round: what `fields` has made one message of."""
+    out = ffi.new("char[]", 2 * len(data))
+    return bytes(ffi.buffer(out, lib.zd_entries(data, len(data), out)))
 
 
 def encode(runs: Runs) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ PROT = {"r": 1, "w": 2, "x": 4}
 class Vma:
     """One mapping of /proc/PID/smaps. `known` is for who looks at it: relatives have the same ones."""
 
-    __slots__ = ("dev", "end", "flags", "ino", "known", "page", "path", "pgoff", "prot", "shared", "start")
+    __slots__ = ("dev", "end", "flags", "ino", "known", "page", "path", "pgoff", "prot", "shared", "start", "uffd")
 
     def __init__(self, head: str, flags: str, page: int = 4096) -> None:
         fields = head.split(None, 5)
@@ -25,6 +25,7 @@ class Vma:
         self.flags = flags.split()
         self.page = page  # bytes: more than the usual only for MAP_HUGETLB
         self.known: list[str] | None = None
+        self.uffd = 0  # how it is registered with a userfaultfd, once `known` is
 
     def __str__(self) -> str:
         perms = "".join(c if self.prot & bit else "-" for c, bit in PROT.items()) + ("s" if self.shared else "p")
@@ -41,6 +42,15 @@ def read_text(path: str) -> str:
     finally:
         os.close(fd)
     return os.fsdecode(b"".join(parts))
+
+
+def write_text(path: str, text: str, at: int | None = None) -> None:
+    """Write a file of procfs or the like in one call; `at` is a descriptor of the directory. OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=at)
+    try:
+        os.write(fd, os.fsencode(text))
+    finally:
+        os.close(fd)
 
 
 def smaps(pid: int, seen: dict[tuple[str, str], Vma] | None = None) -> list[Vma]:
@@ -77,6 +87,18 @@ def _field(body: str, name: str) -> int:
 def maps(pid: int) -> list[Vma]:
     """All mappings of a task in address order, without VmFlags: much cheaper than smaps, which looks at each page."""
     return [Vma(line, "") for line in read_text(f"/proc/{pid}/maps").splitlines()]
+
+
+def cgroups(text: str) -> dict[str, str]:
+    """Hierarchies (`cpu,cpuacct`, `name=systemd`, "" for version 2) and the paths in them, of a /proc/PID/cgroup.
+
+    The paths are relative to the cgroup namespace of whoever has read it (cgroup_namespaces(7)).
+    """
+    out = {}
+    for line in text.splitlines():
+        _, name, path = line.split(":", 2)
+        out[name] = path.removesuffix(" (deleted)")
+    return out
 
 
 def private_memory(pid: int) -> int:
@@ -181,11 +203,29 @@ def fds(pid: int) -> list[int]:
 
 
 def fdinfo(pid: int, fd: int) -> dict[str, str]:
-    """/proc/PID/fdinfo/FD by key: pos, flags (octal), mnt_id, ino, and the kind's own."""
+    """/proc/PID/fdinfo/FD by key: pos, flags (octal), mnt_id, ino, and the kind's own; locks a line each."""
+    return keys(read_text(f"/proc/{pid}/fdinfo/{fd}"))
+
+
+def keys(text: str) -> dict[str, str]:
+    """Lines `key: value` by key, the first of those that have the same; of locks all."""
     out: dict[str, str] = {}
-    for line in read_text(f"/proc/{pid}/fdinfo/{fd}").splitlines():
+    for line in text.splitlines():
         key, _, value = line.partition(":")
-        out.setdefault(key, value.strip())
+        if key == "lock" and key in out:
+            out[key] += f"\n{value.strip()}"
+        else:
+            out.setdefault(key, value.strip())
+    return out
+
+
+def fdinfo_lines(pid: int, fd: int, word: str) -> list[dict[str, str]]:
+    """The lines of fdinfo that begin with a word, where there may be many: their `key:value` by key."""
+    out = []
+    for line in read_text(f"/proc/{pid}/fdinfo/{fd}").splitlines():
+        if line.startswith(word):
+            words = line.replace(":", ": ").split()
+            out.append({word[:-1]: words[i + 1] for i, word in enumerate(words) if word[-1] == ":"})
     return out
 
 

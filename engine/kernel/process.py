@@ -7,22 +7,43 @@ import os
 import struct
 
 from engine.errors import KernelError
+from engine.kernel import proc
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
 from engine.kernel.uapi import ptrace as pt
+
+ENDED = ("Z", "X")  # proc.Stat.state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 CLONE_PARENT = 0x8000
+PIDFD_THREAD = os.O_EXCL
 # struct sched_attr of linux/sched/types.h, behind its size
 _SCHED_ATTR = struct.Struct("<IQiIQQQII")
 
 
-def pidfd_open(pid: int) -> int:
-    """A pidfd of a process; KernelError ESRCH if there is none."""
-    return check(lib.zd_pidfd_open(pid, 0), f"pidfd_open({pid})")
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """A pidfd of a process, or with PIDFD_THREAD (Linux 6.9) of a thread; KernelError ESRCH if there is none."""
+    return check(lib.zd_pidfd_open(pid, flags), f"pidfd_open({pid}, {flags:#o})")
+
+
+def pidfd_of(tid: int) -> int:
+    """A pidfd by any thread of a process (Linux 6.9 if that is not the first)."""
+    pidfd = lib.zd_pidfd_open(tid, 0)
+    if pidfd in (-errno.EINVAL, -errno.ENOENT):
+        pidfd = lib.zd_pidfd_open(tid, PIDFD_THREAD)
+    return check(pidfd, f"pidfd_open({tid})")
+
+
+def borrow(tid: int, fd: int) -> int:
+    """A descriptor of our own for one of a task."""
+    pidfd = pidfd_of(tid)
+    try:
+        return pidfd_getfd(pidfd, fd)
+    finally:
+        os.close(pidfd)
 
 
 def pidfd_getfd(pidfd: int, fd: int) -> int:
@@ -83,6 +104,8 @@ def futex_wait(arena: Any, offset: int, seen: int, timeout_us: int) -> bool:
 
 
 KCMP_FILE, KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND = range(5)  # linux/kcmp.h
+KCMP_SYSVSEM = 6
+_CLONE_SYSVSEM = 0x40000
 
 
 def kcmp(pid1: int, pid2: int, kind: int, idx1: int = 0, idx2: int = 0) -> int:
@@ -116,9 +139,24 @@ def scan(pid: int) -> tuple[list[int], list[int]]:
         max_tids, max_kids = n * 2, nkids[0] * 2 + 256
 
 
+def view(pid: int) -> int:
+    """The thread by whose directory procfs shows a process: another than the leader if that has ended; 0 for a zombie.
+
+    KernelError, FileNotFoundError, ProcessLookupError when it is gone.
+    """
+    if proc.Stat(pid).state not in ENDED:
+        return pid
+    return next((tid for tid in scan(pid)[0] if tid != pid), 0)
+
+
 def securebits() -> int:
     """This process's secure bits (PR_GET_SECUREBITS(2const))."""
     return check(lib.zd_securebits(), "prctl(PR_GET_SECUREBITS)")
+
+
+def prctl(option: int, value: int) -> int:
+    """prctl(2) with one argument, for the engine itself."""
+    return check(lib.zd_prctl(option, value), f"prctl({option}, {value})")
 
 
 def subreaper(on: bool) -> None:
@@ -171,3 +209,36 @@ def sched_getattr(tid: int) -> tuple[int, ...]:
 def ioprio_get(tid: int) -> int:
     """ioprio_get(2) of a thread (0: the caller): class << 13 | data, 0 where none was ever set."""
     return check(lib.zd_ioprio_get(tid), f"ioprio_get({tid})")
+
+
+def same_namespace(pid: int, name: str) -> bool:
+    """Is a process in the engine's own namespace of that name? KernelError for one that is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}")
+    except OSError as e:
+        raise KernelError(f"reading /proc/{pid}/ns/{name}", e.errno or 0) from e
+
+
+def forget_undo() -> None:
+    """Have no list of what is to be undone to semaphores (unshare(2)), which a process gets with its first thread."""
+    check(lib.zd_unshare(_CLONE_SYSVSEM), "unshare(CLONE_SYSVSEM)")
+
+
+def has_semaphores() -> bool:
+    """Are there any in the engine's IPC namespace? Whoever has threads has a list of what to undo, empty or not."""
+    try:
+        return proc.read_text("/proc/sysvipc/sem").count("\n") > 1
+    except FileNotFoundError:
+        return False  # a kernel without them
+
+
+def set_last_pid(pid: int) -> None:
+    """Have the caller's pid namespace give out numbers behind this one. KernelError.
+
+    CONFIG_CHECKPOINT_RESTORE; CAP_CHECKPOINT_RESTORE in the user namespace that owns the pid namespace (proc(5)).
+    """
+    path = "/proc/sys/kernel/ns_last_pid"
+    try:
+        proc.write_text(path, str(pid))
+    except OSError as e:
+        raise KernelError(f"write({path}, {pid})", e.errno or 0) from e

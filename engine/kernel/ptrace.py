@@ -116,10 +116,6 @@ class Tracee:
             self._keep(stop)
             self._request(pt.PTRACE_SYSCALL, "PTRACE_SYSCALL")
 
-    def set_options(self, options: int) -> None:
-        """PTRACE_SETOPTIONS. It must be in a stop; that it stays in."""
-        self._request(pt.PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", 0, options)
-
     def detach(self, sig: int = 0) -> None:
         """PTRACE_DETACH; sig SIGSTOP leaves it stopped. The thread must be in a stop."""
         self._request(pt.PTRACE_DETACH, "PTRACE_DETACH", 0, sig)
@@ -292,3 +288,8 @@ class Visit:
         if r == -errno.ESRCH:
             raise TaskGone(f"task {tracee.pid} died while it was being worked on")
         check(r, f"asking thread {tracee.pid}", "the task makes no progress" if r == -errno.ETIMEDOUT else "")
+
+
+def set_options(tids: list[int], options: int) -> None:
+    """PTRACE_SETOPTIONS of many, as nearly at once as it can be. They must be in a stop, and stay in it, or be dead."""
+    check(lib.zd_ptrace_options(tids, len(tids), options), "ptrace(PTRACE_SETOPTIONS)")

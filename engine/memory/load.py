@@ -29,6 +29,8 @@ def table_size(parts: int, tables: int = 1) -> int:
 def plan(program: Program, loads: Loads, fd: int) -> None:
     """Read all parts through the descriptor `fd`; threads join in where there are processors and work for them."""
     workers = max(1, min(len(os.sched_getaffinity(0)), loads.size // _PER_THREAD))
+    if program.caller.alone:
+        workers = 1
     shares = loads.split(workers)
     behind = loads.count * PART_SIZE
     arena = program.arena
@@ -49,7 +51,9 @@ def plan(program: Program, loads: Loads, fd: int) -> None:
         loader.park()
         alive = arena.put(b"\1\0\0\0\0\0\0\0")
         stack = arena.stack() - abi.STACK_SIZE
-        args = _CLONE_ARGS.pack(_THREAD, 0, alive, 0, 0, stack, abi.STACK_SIZE, 0, 0, 0, 0)
+        tids = program.caller.passing()  # in a pid namespace of the tree the next free one may be another's to be
+        chosen = (arena.put(struct.pack(f"<{len(tids)}i", *tids)), len(tids)) if tids else (0, 0)
+        args = _CLONE_ARGS.pack(_THREAD, 0, alive, 0, 0, stack, abi.STACK_SIZE, 0, *chosen, 0)
         program.spawn(arena.put(args), len(args), loader)
         waits.append(alive)
     read(program, shares[0])

@@ -16,16 +16,17 @@ import os
 import select
 import struct
 import time
-from contextlib import suppress
 
+from engine.blocks import suppress
 from engine.context import Context
 from engine.errors import KernelError
 from engine.kernel import memory, proc
-from engine.kernel.ptrace import Tracee
+from engine.kernel.pids import Pids
+from engine.kernel.ptrace import Tracee, set_options
 from engine.kernel.uapi import prctl
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL
-from engine.memory import uprobes
+from engine.memory import vmas as vma_kind
 from engine.plan import abi
 from engine.plan.program import Arena, place, result
 from engine.tasks import compat
@@ -50,7 +51,7 @@ _ALL_FDS = 0xFFFFFFFF
 _CLOSE_RANGE_UNSHARE = 2
 _SET_TID_CAPS = 1 << 40 | 1 << 21  # CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN: either lets a task choose a child's pid
 _EXIT_SIGNAL = 38  # field of proc_pid_stat(5)
-_PATIENCE = 3.0  # seconds
+_PATIENCE = 10.0  # seconds, of which a machine with much to do takes some
 
 
 class Clone:
@@ -142,7 +143,7 @@ class Snapshot:
         view, log = task.view, self._ctx.log
         if view not in self.wanted or "vm" not in task.owns:
             return
-        if uprobes.present(task.vmas):
+        if vma_kind.has_uprobes(task.vmas):
             log.info(f"pid {view}: has met uprobes: its memory is copied while it is frozen")
             return
         runs = guards = None
@@ -189,12 +190,12 @@ class Snapshot:
         self._note("arena", view, arena.base)
         with injected(ctx.arch, task.task.first, graft, first.regs, first.mask) as parasite:
             parasite.run()
-            pid = result(parasite.memory, arena, makes, made)
+            pid = _seen(view, result(parasite.memory, arena, makes, made))
             self._note("clone", view, pid)
             tracee = Tracee(pid)
             tracee.wait_event_stop()
             suspended = pt.PTRACE_O_SUSPEND_SECCOMP if tree.suspends else 0
-            tracee.set_options(pt.PTRACE_O_EXITKILL | suspended)
+            set_options([tracee.pid], pt.PTRACE_O_EXITKILL | suspended)
             tracee.cont()
         return Clone(view, pid, graft)
 
@@ -245,6 +246,17 @@ class Snapshot:
                 self._ctx.log.warn(
                     f"pid {view}: cannot be made to wait for the dead clone {clone.pid}, which stays its child: {why}"
                 )
+
+
+def _seen(view: int, pid: int) -> int:
+    """The pid by which the engine knows the child that a task calls `pid`; KernelError where there is none."""
+    pids = Pids(view)
+    if not pids.foreign or pid < 0:
+        return pid
+    for kid in proc.children(view):
+        if pids.inner(kid) == pid:
+            return kid
+    raise KernelError(f"finding child {pid} of task {view}", errno.ESRCH)
 
 
 def _head(vma: proc.Vma) -> tuple[int | str, ...]:

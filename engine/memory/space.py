@@ -13,7 +13,7 @@ from engine.kernel.uapi import mman
 from engine.memory import cow, guard, load, mm, vdso, vmas
 from engine.memory.cow import Space
 from engine.plan import abi
-from engine.plan.program import Program, Ref, free_hole
+from engine.plan.program import Program, free_hole
 from engine.tasks.images import TaskImages, TreeImages
 from engine.tasks.opener import Opener
 
@@ -30,11 +30,12 @@ _NO_FD = 0xFFFFFFFF  # (__u32)-1 of struct prctl_mm_map
 class Spaces:
     """The address spaces of a tree, by the pid of the task that makes each."""
 
-    __slots__ = ("_alone", "_ctx", "_opener", "_spaces")
+    __slots__ = ("_alone", "_ctx", "_ipc", "_opener", "_spaces")
 
     def __init__(self, ctx: Context, opener: Opener, tree: TreeImages) -> None:
         self._ctx = ctx
         self._opener = opener
+        self._ipc = tree.namespaces.get("ipc", 0)
         owners: list[TaskImages] = []
         seen = set()
         for task in tree.live():
@@ -74,7 +75,7 @@ class Spaces:
         """Does a task begin with memory of who started it?"""
         return pid in self._spaces and self._spaces[pid].creator is not None
 
-    def plan_first(self, program: Program, pid: int, pidfd: Ref) -> None:
+    def plan_first(self, program: Program, pid: int, pidfd: int) -> None:
         """Up to where it can start children. `pidfd` is the opener's, the only descriptor that is open."""
         space = self._spaces[pid]
         _unmap(program, space)
@@ -88,7 +89,7 @@ class Spaces:
         if space.creator is None or not _same_vdso(space):
             vdso.plan(self._ctx.arch, program, space.task)
 
-    def plan_last(self, program: Program, pid: int, pidfd: Ref) -> None:
+    def plan_last(self, program: Program, pid: int, pidfd: int) -> None:
         """The rest, when its children are there."""
         space = self._spaces[pid]
         self._load(program, space.after, pidfd)
@@ -103,39 +104,48 @@ class Spaces:
                         program.sys("munmap", start, end - start, note="only for its children")
             vmas.plan_protect(program, v, space.prot[v.start], guards.get(v.start, []))
 
-    def _plan_mm(self, program: Program, space: Space, pidfd: Ref) -> None:
+    def _plan_mm(self, program: Program, space: Space, pidfd: int) -> None:
         """With the executable, unless that is inherited: the kernel takes none while the one of now is mapped."""
         if space.creator is not None:
             mm.plan(program, space.task.mm, _NO_FD)
             return
         ident = space.task.mm.exe_file_id
         name = f"the executable {self._opener.name(ident)}"
-        program.sys("pidfd_getfd", pidfd, self._opener.file(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note=name)
+        program.sys("pidfd_getfd", pidfd, self._opener.readable(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note=name)
         mm.plan(program, space.task.mm, _FD)
         program.sys("close", _FD)
 
-    def _make_rings(self, program: Program, space: Space, pidfd: Ref) -> None:
+    def _make_rings(self, program: Program, space: Space, pidfd: int) -> None:
         from engine.memory import aio  # few tasks have any
 
         taken = [(program.arena.base, program.arena.base + program.arena.room), *_mapped(space)]
         scratch = free_hole(taken, max(ring.size for ring in space.task.rings))
         ident = space.task.mm.exe_file_id
-        program.sys("pidfd_getfd", pidfd, self._opener.file(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note="a file")
+        program.sys(
+            "pidfd_getfd", pidfd, self._opener.readable(ident), 0, expect=abi.EXPECT_EQUAL, want=_FD, note="a file"
+        )
         aio.plan(program, space.task.rings, _FD, scratch)
         program.sys("close", _FD)
 
-    def _map(self, program: Program, space: Space, pidfd: Ref) -> None:
+    def _map(self, program: Program, space: Space, pidfd: int) -> None:
         filled = self._alone.filled if self._alone else _filled(space)
         by_file: dict[tuple[int, int], list[Any]] = {}
+        segments: list[Any] = []
         for v in space.vmas:
             if v.start in space.kept:
                 _keep(program, space, v, v.start in filled)
             elif v.status & vmas.AIORING:
                 space.prot[v.start] = mman.PROT_READ | mman.PROT_WRITE
+            elif v.status & vmas.RING:
+                space.prot[v.start] = v.prot  # when the task has its descriptor
+            elif v.status & vmas.SYSVIPC:
+                segments.append(v)
             elif v.status & (vmas.FILE_PRIVATE | vmas.FILE_SHARED):
                 by_file.setdefault((v.shmid, v.fdflags), []).append(v)
             else:
                 space.prot[v.start] = vmas.plan_map(program, v, -1, v.start in filled, space.extents[v.start])
+        if segments:
+            self._attach(program, space, segments)
         opener = self._opener
         for (ident, flags), group in by_file.items():
             fd = program.sys("pidfd_getfd", pidfd, opener.file(ident, flags), 0, note=opener.name(ident))
@@ -145,11 +155,19 @@ class Spaces:
         for start, end in space.dropped:
             program.sys("madvise", start, end - start, mman.MADV_DONTNEED, note="it has nothing here")
 
-    def _load(self, program: Program, parts: list[Part], pidfd: Ref) -> None:
+    def _attach(self, program: Program, space: Space, segments: list[Any]) -> None:
+        from engine.namespaces import sysv_shm  # few tasks have any
+
+        sizes = sysv_shm.sizes(self._opener.images, self._ipc)
+        taken = [(program.arena.base, program.arena.base + program.arena.room), *_mapped(space)]
+        hole = free_hole(taken, max(sizes.values(), default=PAGE))
+        space.prot.update(sysv_shm.plan(program, segments, sizes, hole))
+
+    def _load(self, program: Program, parts: list[Part], pidfd: int) -> None:
         for number in dict.fromkeys(part[3] for part in parts):
             self._load_from(program, number, Loads.of([part[:3] for part in parts if part[3] == number]), pidfd)
 
-    def _load_from(self, program: Program, number: int, loads: Loads, pidfd: Ref) -> None:
+    def _load_from(self, program: Program, number: int, loads: Loads, pidfd: int) -> None:
         if loads.count:
             source = self._opener.raw("PAGES", number)
             program.sys("pidfd_getfd", pidfd, source, 0, expect=abi.EXPECT_EQUAL, want=_FD, note="pages")

@@ -12,12 +12,12 @@ import os
 
 from engine.errors import EngineError
 from engine.kernel import proc
+from engine.memory.vmas import UPROBES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-AREA = "[uprobes]"
 PAGE = 4096
 _BREAKPOINT = 0xCC  # int3 of x86
 _PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61  # of an entry of /proc/PID/pagemap
@@ -25,14 +25,9 @@ _PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61  # of an entry of /proc
 
 def refusal(vma: proc.Vma) -> str:
     """Why a mapping of uprobes cannot be dumped."""
-    if vma.path == AREA:
+    if vma.path == UPROBES:
         return "has met uprobes; use --allow-uprobes, if what set them can do without this task for a while"
     return "its code calls into this mapping of an optimised uprobe: not supported; remove the probe first"
-
-
-def present(vmas: list[proc.Vma]) -> bool:
-    """Has the task met uprobes? Then inventory_entry.allow_uprobes is set."""
-    return any(v.path == AREA for v in vmas)
 
 
 def check(inventory: Any, allowed: bool) -> None:

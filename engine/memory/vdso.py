@@ -36,7 +36,9 @@ _VERSION = 3
 _MARK = struct.Struct("<8s4Q")  # signature, the old vdso, version, the old vvar, the kernel's vvar
 _SIGTRAP_BIT = 1 << 4
 _SCRATCH = 0x1000_0000  # where a process of ours has nothing
-_STEPS = 4096  # instructions after which a thread is left inside of the vdso
+# After which a thread is left inside of the vdso. On a busy machine a step may take as long as the clock's tick, with
+# which what reads the clock begins anew.
+_STEPS_US = 1_000_000
 
 # x86-64. rax is nobody's at a function's entry, and what returns the result.
 _JUMP = struct.Struct("<2sQ2s")  # movabs $address, %rax; jmp *%rax
@@ -186,7 +188,7 @@ def leave(arch: ModuleType, tracee: Tracee, vdso: list[tuple[int, int]]) -> bool
     mask = tracee.sigmask()
     tracee.set_sigmask(~_SIGTRAP_BIT & 0xFFFFFFFFFFFFFFFF)
     try:
-        return step_out(tracee, _STEPS, arch.IP_AT, *area)
+        return step_out(tracee, _STEPS_US, arch.IP_AT, *area)
     finally:
         tracee.set_sigmask(mask)
 

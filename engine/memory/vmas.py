@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 
+from engine.files import kinds
 from engine.files.fd import may_be_memfd
-from engine.files.table import FileTable, mapped_flags
 from engine.images.schema import set_text
 from engine.images.schema import text as text_of
 from engine.kernel import memory, proc
 from engine.kernel.uapi import mman as mm
 from engine.kernel.uapi import prctl as pr
-from engine.memory import guard, uprobes
 from engine.plan import abi
 from engine.plan.program import Program, Ref
 
@@ -19,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
+
+    from engine.files.table import FileTable
 
 # vma_entry.status
 REGULAR = 1 << 0
@@ -33,6 +34,7 @@ SYSVIPC = 1 << 10
 VVAR = 1 << 12
 AIORING = 1 << 13
 MEMFD = 1 << 14
+SECRETMEM, RING = 1 << 24, 1 << 25  # ours
 
 # VmFlags (proc_pid_smaps(5)) that a madvise(2) brings back; CRIU keeps them as bits 1 << advice of vma_entry.madv.
 _ADVICE = {
@@ -54,27 +56,36 @@ _KNOWN = {
     "pf",
 }
 _REFUSED = {
-    "um": "registered with userfaultfd",
-    "uw": "write-protected through userfaultfd",
-    "ui": "registered with userfaultfd",
     "sf": "mapped synchronously (DAX)",
     "ss": "a shadow stack",
 }
+_UFFD = {"um": 1, "uw": 2, "ui": 4}  # UFFDIO_REGISTER_MODE_*
+_UFFD_MISSING = 1
 _MAX_MAP_COUNT = "/proc/sys/vm/max_map_count"
 _MANY = 1000  # mappings below which no machine's limit is near
 _OWN = 4  # mappings: the arena, cut in three by what is asked of it, and its code apart
 _NAME = "[anon:"  # of PR_SET_VMA_ANON_NAME
 AIO = "/[aio] (deleted)"
+UPROBES = "[uprobes]"
+SYSV = "/SYSV"  # and the key of the segment
+_NO_IPC = "System V shared memory of the engine's own IPC namespace: start the tree in one of its own (unshare --ipc)"
 _HUGE = "/anon_hugepage (deleted)"
 _SPECIAL = {"[vdso]": VDSO, "[vvar]": VVAR, "[vvar_vclock]": VVAR, "[vsyscall]": VSYSCALL}
 
 
-def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False) -> list[str]:
-    """What cannot be dumped, one line each: the mapping and what it is."""
+def has_uprobes(vmas: list[proc.Vma]) -> bool:
+    """Has the task met uprobes? Then inventory_entry.allow_uprobes is set."""
+    return any(v.path == UPROBES for v in vmas)
+
+
+def blockers(vmas: list[proc.Vma], allow_uprobes: bool = False, own_ipc: bool = False) -> list[str]:
+    """What cannot be dumped, one line each: the mapping and what it is. `own_ipc`: of a task in an IPC namespace."""
     out = []
     for v in vmas:
+        if v.path.startswith(SYSV) and not own_ipc:
+            out.append(f"mapping {v}: {_NO_IPC}")
         if v.known is None:
-            v.known = [] if allow_uprobes and v.path == uprobes.AREA else _blockers(v)
+            v.known = [] if allow_uprobes and v.path == UPROBES else _blockers(v)
         out += v.known
     return out
 
@@ -97,6 +108,15 @@ def _blockers(v: proc.Vma) -> list[str]:
             out.append(f"mapping {v}: {what}")
         out += [f"mapping {v}: {_REFUSED[f]}: not supported yet" for f in v.flags if f in _REFUSED]
         unknown = [f for f in v.flags if f not in _KNOWN and f not in _REFUSED]
+        if v.path == kinds.RING:
+            unknown = [f for f in unknown if f != "mm"]
+        if unknown and any(f in _UFFD for f in unknown):
+            v.uffd = sum(_UFFD.get(f, 0) for f in unknown)
+            unknown = [f for f in unknown if f not in _UFFD]
+            if v.shared or v.ino or v.uffd & _UFFD["ui"]:
+                out.append(f"mapping {v}: registered with userfaultfd, and not private anonymous: not supported yet")
+            elif v.uffd & _UFFD_MISSING and "lo" in v.flags and "lf" not in v.flags:
+                out.append(f"mapping {v}: registered with userfaultfd, and locked (mlock(2)): unlock it")
         if unknown and unknown[0].startswith("pkey="):
             # the kernel's own key for what may only be executed comes by itself
             if v.prot != mm.PROT_EXEC:
@@ -109,7 +129,6 @@ def _blockers(v: proc.Vma) -> list[str]:
 
 # How /proc/PID/maps names mappings that are neither anonymous nor of a file with a path.
 _NAMED = (
-    ("anon_inode:[io_uring]", "memory of an io_uring"),
     ("anon_inode:", "memory of an anonymous inode"),
     ("socket:", "a socket's memory (a packet ring, or TCP zero-copy)"),
 )
@@ -122,10 +141,13 @@ def _is_object(v: proc.Vma) -> bool:
 
 def _unsupported(v: proc.Vma) -> str:
     if v.path.startswith("[uprobes"):
+        from engine.memory import uprobes  # few tasks have met any
+
         return uprobes.refusal(v)
-    if v.path.startswith("/SYSV"):
-        return "System V shared memory: only together with its IPC namespace, which is not supported yet"
-    if _is_object(v):
+    if v.path == kinds.RING:
+        refusal: str = kinds.module("io_uring").refusal(v)
+        return refusal
+    if v.path.startswith(SYSV) or _is_object(v):
         return ""
     for name, what in _NAMED:
         if v.path.startswith(name):
@@ -135,6 +157,8 @@ def _unsupported(v: proc.Vma) -> str:
 
 def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files: FileTable) -> None:
     """Fill mm_entry.vmas; mapped files go into `files`. `brk` is (start_brk, brk)."""
+    from engine.files.table import mapped_flags  # a restore needs none of it
+
     last: Any = None
     for v, kind in zip(vmas, _kinds(vmas, pid), strict=True):
         if kind is None:
@@ -161,12 +185,23 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
 
             last.flags |= hugetlb.flags_of(v)
             last.fdflags = os.O_RDWR
+        elif v.path.startswith(SYSV):
+            last.status |= SYSVIPC | ANON_SHARED
+            last.status &= ~ANON_PRIVATE
+            last.pgoff, last.shmid = v.pgoff, v.ino
+            last.fdflags = os.O_RDWR if "mw" in v.flags else os.O_RDONLY
+            last.flags = mm.MAP_SHARED | mm.MAP_ANONYMOUS | (mm.MAP_HUGETLB if "ht" in v.flags else 0)
+        elif v.path == kinds.RING:
+            last.pgoff, last.shmid = v.pgoff, kinds.module("io_uring").mapped(pid, v, files)
+            last.flags, last.status, last.fdflags = mm.MAP_SHARED, REGULAR | RING, os.O_RDWR
         elif v.ino:
             last.pgoff = v.pgoff
             last.fdflags = mapped_flags(pid, v)
             last.shmid = files.mapped(pid, v)
             last.flags = mm.MAP_SHARED if v.shared else mm.MAP_PRIVATE
             last.status = REGULAR | (FILE_SHARED if v.shared else FILE_PRIVATE)
+            if files.entries[last.shmid - 1].type == kinds.SECRETMEM:
+                last.status |= SECRETMEM
             if (memfd := files.mapped_memfd(last.shmid)) is not None and files.memfds:
                 files.memfds.map(last, v, memfd)
         elif brk[0] <= v.start and v.end <= (brk[1] + 4095 & ~4095) and brk[1] > brk[0]:
@@ -179,6 +214,9 @@ def dump(entry: Any, vmas: list[proc.Vma], brk: tuple[int, int], pid: int, files
             last.flags |= mm.MAP_LOCKED
             if "lf" in v.flags:
                 last.lock_onfault = True
+        if v.uffd:
+            last.uffd = v.uffd
+            files.registered.append((pid, v))
         if "sl" in v.flags:
             last.sealed = True
         if v.path.startswith(_NAME):
@@ -198,7 +236,7 @@ def _kinds(vmas: list[proc.Vma], pid: int) -> list[int | None]:
     out: list[int | None] = []
     for v in vmas:
         kind: int | None = _SPECIAL.get(v.path, 0)
-        if v.path == uprobes.AREA or (proxied and kind in (VDSO, VVAR)):
+        if v.path == UPROBES or (proxied and kind in (VDSO, VVAR)):
             kind = None
         elif proxied and v.start in proxied and not v.ino and not v.shared:
             kind = VDSO if v.start == proxied[0] else VVAR
@@ -225,10 +263,10 @@ def is_inherited(vma: Any) -> bool:
     """Does a child have all its pages by fork(2), whatever the parent does then?
 
     Not MADV_DONTFORK and MADV_WIPEONFORK; a huge page (MAP_HUGETLB) goes to the parent where there is only one, and an
-    AIO ring is the parent's still.
+    AIO ring is the parent's still. An io_uring's memory is mapped when all its descriptors are there.
     """
     kept = 1 << mm.MADV_DONTFORK | 1 << mm.MADV_WIPEONFORK
-    its_own = vma.flags & (mm.MAP_HUGETLB | mm.MAP_DROPPABLE) or vma.status & AIORING
+    its_own = vma.flags & (mm.MAP_HUGETLB | mm.MAP_DROPPABLE) or vma.status & (AIORING | RING)
     return not vma.madv & kept and not its_own
 
 
@@ -245,8 +283,10 @@ def page_flags(vma: Any) -> int:
     if is_whole(vma):
         return memory.WHOLE
     flags: int = memory.LAZY if can_be_lazy(vma) else 0
-    if vma.status & ANON_PRIVATE and not vma.flags & mm.MAP_HUGETLB:
+    if vma.status & ANON_PRIVATE and not vma.flags & mm.MAP_HUGETLB and not vma.uffd & _UFFD_MISSING:
         flags |= memory.SPARSE  # zeroes are what it has by itself
+    if vma.uffd & _UFFD_MISSING:
+        flags |= memory.ZEROES
     return flags
 
 
@@ -282,8 +322,13 @@ def plan_protect(program: Program, vma: Any, prot: int, guards: list[tuple[int, 
     """After the pages: the final protection where it is another one now, guards, locking."""
     if prot != vma.prot:
         program.sys("mprotect", vma.start, vma.end - vma.start, vma.prot, note=lambda: text(vma))
+    is_locked = vma.flags & mm.MAP_LOCKED and not vma.status & SECRETMEM  # that is by itself
+    if not guards and not is_locked:
+        return
+    from engine.memory import guard
+
     guard.plan(program, guards)
-    if vma.flags & mm.MAP_LOCKED:
+    if is_locked:
         guard.plan_lock(program, vma, guards, mm.MLOCK_ONFAULT if vma.lock_onfault else 0)
 
 

@@ -111,7 +111,11 @@ GRAFT = Struct(
 # architecture's registers.
 HOME = Struct("home", ("mask", "u64"), ("tail", "u64"))
 
-STRUCTS = (HEAD, PROG, OP, BLOB, GRAFT, HOME)
+# By which a task asks the coordinator for the number of its next thread, where it may not choose that itself: it has
+# `asked` for `wanted`, which was `granted`, and it has `tried`. `alive` is the thread's CLONE_CHILD_CLEARTID word.
+STEER = Struct("steer", ("asked", "u32"), ("granted", "u32"), ("tried", "u32"), ("wanted", "u32"), ("alive", "u32"))
+
+STRUCTS = (HEAD, PROG, OP, BLOB, GRAFT, HOME, STEER)
 
 OP_SYSCALL = 0  # result = syscall(nr, arg...)
 OP_SPAWN = 1  # clone3(arg0, arg1); the child runs the program at arg2
@@ -120,6 +124,11 @@ OP_WAIT = 3  # until the 32-bit word at arg0 is at least arg1
 OP_GONE = 5  # until the 32-bit word at arg0 is 0: a thread's CLONE_CHILD_CLEARTID
 OP_SYSCALL32 = 6  # the same by the table of 32-bit programs; five arguments, pointers below 4 GiB
 OP_LOAD = 7  # fd, iovecs, u64 offsets in the file, how many: read all of them, populated first where they are large
+OP_TAKE = 8  # pidfd, u32 numbers there, the first here, how many: pidfd_getfd(2) to consecutive numbers
+OP_LAPS = 9  # ring, no-ops a time, how often, where it is mapped, offsets of tail and head, unread: an io_uring's
+OP_COPY = 10  # base, offset, from, how many bytes
+OP_STEER = 11  # OP_SPAWN of a thread that is to be number arg3, by the steer at arg4; arg5 is the coordinator's word
+OP_BE = 12  # ends the thread unless its number is arg0
 OP_PARK = 4  # the program is done: wait on the keeper at arg0
 
 EXPECT_OK = 0  # anything but an errno
@@ -130,6 +139,8 @@ STATE_RUNNING = 0
 STATE_PARKED = 1
 STATE_FAILED = 2
 
+LAPS_READ = 0xFFFFFFFF  # of OP_LAPS: completions are read, none stays
+TAKE_KEPT = 1 << 31  # of a number of OP_TAKE: not close-on-exec
 SEED_FD = 3  # the arena's memfd, as the seed finds it
 # OP_LOAD: bytes that are populated and read at a time; below SMALL populating costs more than it saves. The lowest bit
 # of an offset asks for huge pages.
@@ -137,6 +148,12 @@ LOAD_PIECE = 512 << 10
 LOAD_SMALL = 64 << 10
 LOAD_HUGE = 2 << 20
 LOAD_IOV_MAX = 1024
+
+# Somebody else of the pid namespace may have taken a number, and soon end; who waits for its turn yields so many times
+# before it sleeps, because the number is anybody's until it comes.
+STEER_TRIES = 100
+STEER_AGAIN_NS = 20_000_000
+STEER_SPINS = 10_000
 
 STACK_SIZE = 1024  # of a task or thread while it runs its program; no signal ever comes
 

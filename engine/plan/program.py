@@ -90,7 +90,23 @@ class Place:
         self.offset = offset
 
 
-Arg = int | Ref | Word | Place
+class Behind:
+    """What is kept free behind the arena, as an argument: where that begins, or how many bytes it has."""
+
+    __slots__ = ("_arena", "_is_size")
+
+    def __init__(self, arena: Arena, is_size: bool) -> None:
+        self._arena = arena
+        self._is_size = is_size
+
+    @property
+    def value(self) -> int:
+        """Once the arena has its image."""
+        arena = self._arena
+        return arena.room - arena.size if self._is_size else arena.base + arena.size
+
+
+Arg = int | Ref | Word | Place | Behind
 
 
 class Operation:
@@ -117,6 +133,8 @@ class Operation:
             if isinstance(a, Word)
             else f"table+{a.offset:#x}"
             if isinstance(a, Place)
+            else "behind the arena"
+            if isinstance(a, Behind)
             else texts.get(a) or (str(a) if a < 1024 else f"{a:#x}")
             for a in self.args
         )
@@ -125,10 +143,28 @@ class Operation:
         return f"{kind}{self.name}({shown})" + (f"  # {note}" if note else "")
 
 
+class Caller:
+    """What the task of a program calls others: here as the images do. One that is `alone` starts no helpers lightly."""
+
+    __slots__ = ("alone", "pid")
+
+    def __init__(self, pid: int = 0, alone: bool = False) -> None:
+        self.pid = pid
+        self.alone = alone
+
+    def called(self, pid: int) -> int:
+        """What it calls one that is `pid` in the images."""
+        return pid
+
+    def passing(self) -> list[int]:
+        """What clone3(2) takes as set_tid for one that is there for a moment; empty: the kernel may choose."""
+        return []
+
+
 class Program:
     """What one task does. `address` is its control block (struct prog) in the arena."""
 
-    __slots__ = ("address", "arena", "name", "operations", "ops_address")
+    __slots__ = ("address", "arena", "caller", "name", "operations", "ops_address")
 
     def __init__(self, arena: Arena, name: str) -> None:
         self.arena = arena
@@ -136,6 +172,11 @@ class Program:
         self.address = arena.reserve(abi.PROG.size)
         self.operations: list[Operation] = []
         self.ops_address = 0
+        self.caller = Caller()
+
+    def called(self, pid: int) -> int:
+        """What its task calls one that is `pid` in the images."""
+        return self.caller.called(pid)
 
     def _add(self, op: Operation) -> Ref:
         self.operations.append(op)
@@ -172,6 +213,15 @@ class Program:
         shown = (args, size, program.address)
         return self._add(Operation(abi.OP_SPAWN, "clone3", shown, abi.EXPECT_OK, 0, note or program.name))
 
+    def steer(self, args: int, size: int, program: Program, tid: int, words: int, told: int, note: str) -> Ref:
+        """The same for a thread that gets its number by the steer at `words`; the word `told` wakes the coordinator."""
+        shown = (args, size, program.address, tid, words, told)
+        return self._add(Operation(abi.OP_STEER, "clone3", shown, abi.EXPECT_EQUAL, tid, note))
+
+    def be(self, tid: int) -> None:
+        """In the program of such a thread, first of all: end unless that is its number."""
+        self._add(Operation(abi.OP_BE, "be", (tid,), abi.EXPECT_ANY, 0, ""))
+
     def add(self, word: int, count: int) -> None:
         """Add to a 32-bit word of the arena, and wake who waits for it."""
         self._add(Operation(abi.OP_ADD, "add", (word, count), abi.EXPECT_OK, 0, ""))
@@ -191,6 +241,24 @@ class Program:
     def load(self, fd: Arg, parts: Place, offsets: Place, count: int, note: str) -> None:
         """Read parts of a file (struct iovec) from their offsets, populated first where they are large."""
         self._add(Operation(abi.OP_LOAD, "preadv", (fd, parts, offsets, count), abi.EXPECT_OK, 0, note))
+
+    def take(self, pidfd: Arg, sources: list[int], first: int, note: Callable[[], str]) -> None:
+        """Descriptors of another task, to consecutive numbers; abi.TAKE_KEPT where not close-on-exec."""
+        table = self.arena.put(struct.pack(f"<{len(sources)}I", *sources))
+        args = (pidfd, table, first, len(sources))
+        self._add(Operation(abi.OP_TAKE, "pidfd_getfd", args, abi.EXPECT_OK, 0, note))
+
+    def laps(self, ring: Arg, base: Arg, offsets: tuple[int, int], count: int, times: int, unread: int) -> None:
+        """`count` no-ops of an io_uring, `times` times; `offsets` are of tail and head in its mapping (abi.OP_LAPS)."""
+        if count and times:
+            args = (ring, count, times, base, offsets[0] | offsets[1] << 32, unread)
+            self._add(Operation(abi.OP_LAPS, "no-ops", args, abi.EXPECT_OK, 0, f"{times} times {count}"))
+
+    def copy(self, base: Arg, offset: int, data: bytes, note: str = "") -> None:
+        """Write bytes to memory of the task."""
+        if data:
+            args = (base, offset, self.arena.put(data), len(data))
+            self._add(Operation(abi.OP_COPY, "copy", args, abi.EXPECT_OK, 0, note))
 
     def park(self) -> None:
         """The end: wait to be taken over."""
@@ -231,6 +299,8 @@ class Program:
                     args[i] = a.address
                 elif isinstance(a, Place):
                     args[i] = a.table.address + a.offset
+                elif isinstance(a, Behind):
+                    args[i] = a.value
                 else:
                     args[i] = a & 0xFFFFFFFFFFFFFFFF
             number = 0
@@ -245,7 +315,7 @@ class Program:
 class Arena:
     """The shared memory of one dump or restore while it is being compiled; `base` is its address in every task."""
 
-    __slots__ = ("_data", "base", "machine", "programs", "room", "size", "tables", "texts")
+    __slots__ = ("_data", "_words", "base", "machine", "programs", "room", "size", "tables", "texts")
 
     def __init__(self, machine: Machine, base: int, room: int = ARENA_ROOM) -> None:
         self.machine = machine
@@ -255,6 +325,7 @@ class Arena:
         self.room = room  # bytes that are free there
         self.tables: list[Table] = []
         self.size = 0  # in bytes, tables included, once there is an image
+        self._words: dict[str, int] = {}
         self._data = bytearray(PAGE)
         self._data += machine.executor
         self.align(16)
@@ -306,6 +377,12 @@ class Arena:
         """Place zeroes."""
         self.align(align)
         return self.put(bytes(size))
+
+    def word(self, what: str) -> int:
+        """The 32-bit word that programs wait for, and add to, for the same reason."""
+        if what not in self._words:
+            self._words[what] = self.reserve(4)
+        return self._words[what]
 
     def stack(self) -> int:
         """Place a stack and return its top."""
@@ -360,6 +437,12 @@ def result(memory: Any, arena: Arena, program: Program, ref: Ref) -> int:
     at = arena.offset(program.ops_address) + ref.index * abi.OP.size + abi.OP.offset["result"]
     value: int = struct.unpack_from("<q", memory, at)[0]
     return value
+
+
+def poke(memory: Any, arena: Arena, program: Program, ref: Ref, number: int, value: int) -> None:
+    """Change an immediate argument of an operation that has not been reached yet."""
+    at = arena.offset(program.ops_address) + ref.index * abi.OP.size + abi.OP.offset["arg"]
+    struct.pack_into("<Q", memory, at + 8 * number, value)
 
 
 def status(memory: Any, arena: Arena, program: Program) -> tuple[int, int, int]:

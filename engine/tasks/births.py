@@ -12,7 +12,7 @@ from engine.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CHILD, SIBLING, ORPHAN = range(3)
 BEAR, SETSID, ADOPT, BEAR_ORPHAN = range(4)
@@ -99,15 +99,18 @@ class Stage:
         self.orphans: list[Node] = []
 
 
-def plan(nodes: list[Node]) -> list[Node]:
+def plan(nodes: list[Node], gone: Iterable[int] = ()) -> list[Node]:
     """Complete the tree (parents first, the root's first): helpers added, everybody's creator and calls set.
 
+    `gone` are pids that have to be somebody's for a while: procfs files of theirs are open.
     Returns all nodes, helpers included. EngineError for a tree that could not have come about.
     """
     root = nodes[0]
     _outer(nodes, root)
     sessions = _Sessions(nodes)
     _group_helpers(nodes)
+    for pid in sorted(set(gone) - {node.pid for node in root.below()}):
+        _helper(pid, root.sid, root)
     out = list(root.below())
     for node in out[1:]:
         if not node.leads_session:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 from engine.context import Context
 from engine.errors import Unsupported
-from engine.files.fd import Descriptor
+from engine.files import fd, kinds
 from engine.files.table import FileTable
 from engine.kernel import memory, proc, process
 from engine.memory import attributes, vdso
@@ -20,9 +22,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from engine.files.scope import Scope
+    from engine.kernel.pids import Pids
+    from engine.kernel.ptrace import Tracee
     from engine.plan.program import Arena
 
 ARENA_MAX = 1 << 20  # bytes; questions take a few KiB
+_PF_IO_WORKER = 0x10
+_REGISTERED_RING = 1 << 4  # IORING_ENTER_REGISTERED_RING
 ALIVE, DEAD, STOPPED = 1, 2, 3  # task_core_entry.task_state
 # The kinds that have something to ask of a process, and of each of its threads.
 _ASKING = (signals, timers, identity, mm_kind, attributes)
@@ -33,7 +40,7 @@ class Interview:
     """All questions, compiled into an arena whose place is free in every task of the tree."""
 
     __slots__ = (
-        *("_landlock", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet"),
+        *("_landlock", "_ring", "asked", "asked_first", "asked_thread", "first", "other", "probes", "sheet"),
         *("creds", "slack", "states", "vmas"),
     )
 
@@ -48,21 +55,29 @@ class Interview:
         self.asked_first: dict[ModuleType, Any] = {kind: kind.ask_thread(self.first) for kind in _ASKING_THREADS}
         self.asked_thread: dict[ModuleType, Any] = {kind: kind.ask_thread(self.other) for kind in _ASKING_THREADS}
         self.slack = [sched.ask_thread(q) for q in (self.first, self.other)]
+        # has it an io_uring without a descriptor? It answers by the first number of these, if there is any
+        self._ring = [q.ask("io_uring_enter", 0, 0, 0, _REGISTERED_RING, 0, 0) for q in (self.first, self.other)]
         self._landlock = [landlock.ask_thread(q, probes) for q in (self.first, self.other)]
         self.sheet = Questionnaire(arena, self.first.done(), self.other.done())
 
-    def landlocked(self, tid: int, answers: Answers, is_first: bool) -> str | None:
+    def landlocked(self, thread: CollectedThread, is_first: bool) -> str | None:
         """The blocker, if the thread is restricted by Landlock."""
-        return landlock.blocker(tid, answers, self._landlock[not is_first])
+        nth = self.probes.nth(thread.status)
+        return landlock.blocker(thread.tid, thread.answers, self._landlock[not is_first], nth)
+
+    def has_ring(self, thread: CollectedThread, is_first: bool) -> bool:
+        """Has the thread an io_uring without a descriptor (io_uring_enter(2))? Nothing else shows that."""
+        return thread.answers.result(self._ring[not is_first]) in (0, -errno.EBADFD)
 
 
 class CollectedThread:
     """One thread's core_entry, and what will fill it."""
 
-    __slots__ = ("answers", "area", "areas", "core", "extended", "mask", "queues", "regs", "status", "tid")
+    __slots__ = ("answers", "area", "areas", "core", "extended", "inner", "mask", "queues", "regs", "status", "tid")
 
-    def __init__(self, tid: int, core: Any) -> None:
+    def __init__(self, tid: int, core: Any, inner: int) -> None:
         self.tid = tid
+        self.inner = inner  # as the tree calls it
         self.core = core
         self.regs = bytearray()
         self.mask = 0
@@ -83,11 +98,14 @@ class Collected:
     __slots__ = (
         "core",
         "fdinfo",
+        "for_children",
         "fs",
         "ids",
+        "inner",
         "leader_gone",
         "listed",
         "mm",
+        "namespaces",
         "owns",
         "pagemap",
         "seen",
@@ -98,9 +116,14 @@ class Collected:
         "vmas",
     )
 
-    def __init__(self, ctx: Context, task: Task, ids: dict[str, int], owns: set[str]) -> None:
+    def __init__(
+        self, ctx: Context, task: Task, ids: dict[str, int], owns: set[str], namespaces: dict[str, int], pids: Pids
+    ) -> None:
         new = ctx.schema.message
         self.task = task
+        self.inner = pids.inner(task.pid)  # as the tree calls it
+        self.namespaces = namespaces
+        self.for_children: dict[str, int] = {}  # fields of its IDS image: the namespaces of children to come
         # what holds after the thaw, too. `view` is the thread by whose directory procfs shows the process: a leader
         # that has ended shows nothing
         self.view = task.first.pid
@@ -112,7 +135,7 @@ class Collected:
         self.threads: list[CollectedThread] = []
         self.mm = new("mm_entry")()
         self.fs = new("fs_entry")()
-        self.fdinfo: list[Any] = []
+        self.fdinfo = ctx.schema.many("fdinfo_entry")()
         self.pagemap: Any = None  # (pagemap_head, memory.Runs)
         self.vmas: list[proc.Vma] = []
         self.seen: list[int] = []  # stopped children that it has waited for already
@@ -129,14 +152,18 @@ class Collected:
         return self.threads[1:] if self.leader_gone else self.threads
 
 
-def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) -> None:
+def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]], pids: Pids) -> None:
     """The first look at every thread: what any detour of it would change; outside of the vdso, if that can be."""
     new = ctx.schema.message("core_entry")
     if task.leader_gone:
-        task.threads.append(CollectedThread(task.pid, task.core))
-    for tracee in task.task.tracees:
+        task.threads.append(CollectedThread(task.pid, task.core, task.inner))
+    for tracee in task.task.tracees[:]:
+        if tracee.pid != task.pid and _is_worker(ctx, tracee):
+            task.task.tracees.remove(tracee)
+            task.task.workers.append(tracee)
+            continue
         core = task.core if tracee.pid == task.pid else new()
-        thread = CollectedThread(tracee.pid, core)
+        thread = CollectedThread(tracee.pid, core, pids.inner(tracee.pid))
         task.threads.append(thread)
         core.mtype = ctx.arch.MARCH
         thread.area = tracee.rseq()
@@ -154,6 +181,14 @@ def registers(ctx: Context, task: Collected, vdso_areas: list[tuple[int, int]]) 
         thread.mask = tracee.sigmask()
 
 
+def _is_worker(ctx: Context, tracee: Tracee) -> bool:
+    """Is it one of the kernel's own threads, which have no registers? (PF_IO_WORKER, linux/sched.h)"""
+    regs = tracee.general()
+    if ctx.arch.get(regs, "ip") or ctx.arch.get(regs, "sp"):
+        return False
+    return bool(proc.Stat(tracee.pid)[9] & _PF_IO_WORKER)
+
+
 def collect(
     ctx: Context,
     task: Collected,
@@ -161,15 +196,19 @@ def collect(
     graft: Graft | None,
     tree: Frozen,
     filters: seccomp.Filters,
+    scope: Scope,
     known: list[proc.Vma] | None = None,
 ) -> None:
     """All that a frozen process tells; `graft` is where one was found before the freeze, `known` are its mappings."""
     pid, view, core = task.pid, task.view, task.core
     late: list[str] = []
     task.vmas = proc.smaps(view, interview.vmas) if known is None else known
-    late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes)
-    listed = timers.listed(view)
-    late += timers.blockers(listed, [t.tid for t in task.threads], [t.pid for t in tree.tasks])
+    own_ipc = task.namespaces["ipc"] > len(task.namespaces)  # the engine's own are numbered first
+    late += vma_kind.blockers(task.vmas, ctx.options.allow_uprobes, own_ipc)
+    listed = timers.listed(view, scope.pids)
+    if listed:
+        tids, pids = ([t.tid for t in task.threads], [t.pid for t in tree.tasks])
+        late += timers.blockers(listed, *(scope.pids.all_called(view, its) for its in (tids, pids)))
     late += shared_by_threads(task)
     small = interview.sheet.arena.low and compat.is_small(task.vmas)
     late += compat.blockers(ctx.arch, view, [(t.tid, t.regs) for t in task.live], small)
@@ -194,17 +233,31 @@ def collect(
     # only a stopped task has SIGSTOP in a queue, and nothing keeps it there on a visit
     stops = [signals.stops(tracee) if task.task.stop else ([], []) for tracee in task.task.tracees]
     _visit(ctx, task, live, interview, graft)
-    if late := [b for t in live if (b := interview.landlocked(t.tid, t.answers, t is live[0]))]:
+    if late := [b for t in live if (b := interview.landlocked(t, t is live[0]))]:
         raise Unsupported([f"pid {pid}: {b}" for b in late])
-    stopped = [t.pid for t in tree.tasks if t.stop and proc.Stat(t.pid).ppid == pid]
+    stopped = {
+        scope.pids.called(view, t.pid): scope.pids.inner(t.pid)
+        for t in tree.tasks
+        if t.stop and proc.Stat(t.pid).ppid == pid
+    }
     if listed or stopped:
         _visit_again(ctx, task, listed, stopped)
+    ringed = [t.tid for t in live if interview.has_ring(t, t is live[0])]
+    seen = scope.seen.get(view)
+    before = [fd for pid, fd in scope.rings if pid == view]
+    numbers = before if seen is None else [d.fd for d in seen.values() if d.link == kinds.RING]
+    if ringed or numbers:
+        from engine.tasks import rings  # few tasks have any
+
+        if not numbers:
+            raise Unsupported([f"pid {pid}: {rings.refusal(tid)}" for tid in ringed])
+        rings.visit(ctx, task, numbers, scope)
     # after all visits: what expired or arrived meanwhile is queued now
     for thread, tracee, (own, shared) in zip(live, task.task.tracees, stops, strict=True):
         tracee.directed = len(own)
         is_first = thread is live[0]
         thread.queues = signals.queued(tracee, False, own), signals.queued(tracee, True, shared) if is_first else []
-    identity.dump(core, view, task.stat)
+    identity.dump(core, view, task.stat, scope)
     core.tc.task_state = STOPPED if task.task.stop else ALIVE
     if task.task.stop:
         core.tc.stop_signo = task.task.stop
@@ -245,8 +298,11 @@ def _visit_others(task: Collected, live: list[CollectedThread], interview: Inter
         thread.answers = interview.other.answers(parasite.memory)
 
 
-def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], stopped: list[int]) -> None:
-    """A second visit, for POSIX timers and stopped children: which there are is known only now."""
+def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], stopped: dict[int, int]) -> None:
+    """A second visit, for POSIX timers and stopped children: which there are is known only now.
+
+    `stopped`: what the task calls them, and what the tree does.
+    """
     from engine.plan.program import Arena, place
 
     size = ARENA_MAX + len(listed) * timers.ASKED_MAX + len(stopped) * identity.ASKED_MAX
@@ -254,7 +310,7 @@ def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], sto
     other = Questions(arena, "nothing to ask")
     q = Questions(arena, f"more questions to {task.pid}")
     asked = timers.ask_listed(q, listed)
-    seen = identity.ask_stopped(q, stopped)
+    seen = identity.ask_stopped(q, list(stopped))
     sheet = Questionnaire(arena, q.done(), other.done())
     first = task.live[0]
     graft = Graft(task.view, task.vmas, sheet)
@@ -262,7 +318,7 @@ def _visit_again(ctx: Context, task: Collected, listed: list[timers.Listed], sto
         parasite.run()
         answers = q.answers(parasite.memory)
     task.listed = (listed, answers, asked)
-    task.seen = [pid for pid, room in seen.items() if not answers.word(room, 4)]
+    task.seen = [stopped[pid] for pid, room in seen.items() if not answers.word(room, 4)]
 
 
 def shared_by_threads(task: Collected) -> list[str]:
@@ -278,7 +334,7 @@ def shared_by_threads(task: Collected) -> list[str]:
     return out
 
 
-def digest(ctx: Context, task: Collected, interview: Interview) -> None:
+def digest(ctx: Context, task: Collected, interview: Interview, scope: Scope) -> None:
     """The task's answers, into entries: nothing for which it has to be frozen."""
     core = task.core
     live = task.live
@@ -294,7 +350,7 @@ def digest(ctx: Context, task: Collected, interview: Interview) -> None:
         asked = interview.asked_first if thread is live[0] else interview.asked_thread
         status = thread.status
         signals.dump_thread(thread.core, answers, asked[signals])
-        creds.dump_thread(thread.core, answers, asked[creds], status, interview.creds)
+        creds.dump_thread(thread.core, answers, asked[creds], status, interview.creds, scope)
         threads.dump_thread(thread.core, answers, asked[threads])
         identity.dump_thread(thread.core, thread.tid, status["Name"])
         identity.dump_thread_answers(thread.core, answers, asked[identity])
@@ -326,19 +382,10 @@ def collect_memory(ctx: Context, task: Collected, interview: Interview, files: F
 def collect_files(ctx: Context, task: Collected, files: FileTable) -> None:
     """Descriptors: which number is which description."""
     view = task.view
-    new = ctx.schema.message("fdinfo_entry")
-    for fd in proc.fds(view):
-        d = Descriptor(view, fd)
+    add = task.fdinfo.all.add
+    for d in fd.again(view, files.scope.seen.pop(view, {}), files.looking()):
         ident, kind = files.opened(d)
-        task.fdinfo.append(new(id=ident, flags=d.cloexec, type=kind, fd=fd))
-
-
-def collect_fs(task: Collected, files: FileTable) -> None:
-    """Root, working directory and umask."""
-    status = task.live[0].status
-    task.fs.cwd_id = files.path(task.view, "cwd")
-    task.fs.root_id = files.path(task.view, "root")
-    task.fs.umask = int(status["Umask"], 8)
+        add(id=ident, flags=d.cloexec, type=kind, fd=d.fd)
 
 
 def collect_sched(task: Collected, interview: Interview, defaults: sched.Defaults) -> None:
@@ -349,7 +396,7 @@ def collect_sched(task: Collected, interview: Interview, defaults: sched.Default
         sched.dump(thread.core.thread_core, thread.tid, defaults, slack)
 
 
-def zombie(ctx: Context, pid: int) -> Any:
+def zombie(ctx: Context, pid: int, scope: Scope) -> Any:
     """The core_entry of a task that has ended and waits to be reaped."""
     stat = proc.Stat(pid)
     core = ctx.schema.message("core_entry")(mtype=ctx.arch.MARCH)
@@ -358,7 +405,7 @@ def zombie(ctx: Context, pid: int) -> Any:
     tc.personality = tc.flags = tc.blk_sigset = 0
     identity.dump_zombie(core, stat)
     core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
-    creds.dump_ids(core, proc.status(pid))
+    creds.dump_ids(core, proc.status(pid), scope)
     return core
 
 

@@ -5,34 +5,39 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import contextmanager, suppress
 
+from engine.blocks import contextmanager, suppress
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc, process
-from engine.kernel.ptrace import TaskGone, Tracee
+from engine.kernel.ptrace import TaskGone, Tracee, set_options
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP, SIGTRAP
 from engine.tasks.restart import Sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Container, Iterator
+
+    from engine.tasks.cgroup_freezer import Freezer
 
 _DEAD = ("Z", "X")
+_TURN = 1000  # µs to wait for one of several threads
 _ROUNDS = 1000  # looks for threads and children that were born meanwhile; each finds at least one
 
 
 class Task:
     """A process of the tree: its frozen threads, by ascending id. Without any it is a zombie.
 
-    `stop` is the signal that it is stopped by, 0 for none.
+    `stop` is the signal that it is stopped by, 0 for none. `workers` are the kernel's own threads in it (io_uring(7)),
+    once they have been told from the others: they never run a program.
     """
 
-    __slots__ = ("pid", "stop", "tracees")
+    __slots__ = ("pid", "stop", "tracees", "workers")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.tracees: list[Tracee] = []
+        self.workers: list[Tracee] = []
         self.stop = 0
 
     @property
@@ -49,20 +54,38 @@ class Task:
 class Frozen:
     """A tree while it is frozen: `tasks`, parents before children.
 
-    `sleeps` are of threads that are frozen one at a time, so that what is left of their timeouts can be told.
+    `sleeps` are of threads that are frozen one at a time, so that what is left of their timeouts can be told. With a
+    `freezer` there are none: its cgroup stops first, and is left as it was found when the tree is let go.
     """
 
-    __slots__ = ("_deadline", "_options", "_timeout", "sleeps", "tasks")
+    __slots__ = ("_deadline", "_early", "_freezer", "_options", "_timeout", "sleeps", "tasks")
 
-    def __init__(self, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -> None:
+    def __init__(self, timeout_us: int, options: int, sleeps: dict[int, Sleep], freezer: Freezer | None) -> None:
         self._timeout = timeout_us
         self._deadline = time.monotonic() + timeout_us / 1_000_000
         self._options = options
         self.sleeps = sleeps
         self.tasks: list[Task] = []
+        self._freezer = freezer
+        self._early: dict[int, Task] = {}  # seized while their cgroup was frozen
+
+    def _seize_early(self, root: int, freezer: Freezer) -> None:
+        """Who is in the cgroup is asked to stop while nobody of it runs, and so has stopped when it could run again."""
+        freezer.freeze(self._left_us())
+        todo = [root]
+        while todo:
+            task = Task(todo.pop())
+            if task.pid not in self._early:
+                self._early[task.pid] = task
+                tids, kids = self._scan(task)
+                self._seize(task, tids)
+                todo += kids
+        freezer.thaw()
 
     def freeze(self, root: int) -> None:
         """Stop everything from `root` down, whatever is born meanwhile."""
+        if self._freezer:
+            self._seize_early(root, self._freezer)
         new = [root]
         known = {root}
         for _ in range(_ROUNDS):
@@ -79,11 +102,13 @@ class Frozen:
 
     def _freeze_all(self, pids: list[int]) -> list[int]:
         """Freeze these processes, all of their threads; returns their children."""
-        tasks = [Task(pid) for pid in pids]
+        tasks = [self._early.pop(pid) if pid in self._early else Task(pid) for pid in pids]
         self.tasks += tasks
-        waiting = [(task, tracee) for task in tasks for tracee in self._seize(task, self._scan(task)[0])]
+        waiting = [
+            (task, tracee) for task in tasks for tracee in (task.tracees[:] or self._seize(task, self._scan(task)[0]))
+        ]
         out: list[int] = []
-        while waiting:
+        while True:  # once at least: who sleeps by a clock has been waited for already
             for task, tracee in waiting:
                 self._wait(task, tracee)
             waiting = []
@@ -97,6 +122,8 @@ class Frozen:
                         break
                 waiting += new
                 out += kids
+            if not waiting:
+                break
         for task in tasks:
             task.tracees.sort(key=lambda t: t.pid != task.pid)
         return out
@@ -212,31 +239,60 @@ class Frozen:
 
     def thaw(self, stopped: bool = False) -> None:
         """Let all go, and send again what was kept back meanwhile. `stopped`: leave them in SIGSTOP."""
-        for task in self.tasks:
-            let_go(task, stopped)
+        freezer, self._freezer = self._freezer, None
+        try:
+            if freezer:
+                freezer.settle()  # before they go: who was frozen does not run
+        finally:
+            for task in (*self.tasks, *self._early.values()):
+                let_go(task, stopped)
 
-    def kill(self) -> None:
+    def kill(self, each: Callable[[int], None] | None = None, late: Container[int] = (), is_whole: bool = True) -> None:
         """SIGKILL, parents first, so that nobody sees a child's end; and wait until all are dead.
+
+        With `each` one after the other, the root last, which may be the init of all: it is called with the pid of
+        each process when that has ended. Those that are `late` end when others are reaped by who adopts them: by the
+        root, where the tree `is_whole` (a pid namespace), and else by somebody outside, for whom nobody waits.
 
         First all are to die with us, which wakes nobody, and so takes no time: whoever kills us leaves all, or none.
         """
-        for task in self.tasks:
-            if task.tracees:
-                with suppress(KernelError):  # dead
-                    task.first.set_options(pt.PTRACE_O_EXITKILL)
-        for task in self.tasks:
+        set_options([task.first.pid for task in self.tasks if task.tracees], pt.PTRACE_O_EXITKILL)
+        for task in self.tasks if not each else []:
             if task.tracees:
                 os.kill(task.pid, SIGKILL)
+        deferred: list[Tracee] = []
         for task in reversed(self.tasks):
-            for tracee in reversed(task.tracees):
-                process.wait_exit(tracee.pid, self._timeout)
+            if each and task.tracees:
+                os.kill(task.pid, SIGKILL)
+            threads = list(reversed([*task.tracees, *task.workers]))
+            if task.pid in late:
+                deferred += threads if is_whole else []
+            else:
+                self._reap(threads + deferred if task is self.tasks[0] else threads)
+            if each and task.tracees:
+                each(task.pid)
             task.tracees.clear()
+            task.workers.clear()
+
+    def _reap(self, left: list[Tracee]) -> None:
+        """Wait for the end of threads. The last one of a namespace's init waits for us to reap the others."""
+        end = time.monotonic() + self._timeout / 1_000_000
+        while left:
+            tracee = left.pop(0)
+            try:
+                process.wait_exit(tracee.pid, _TURN if left else self._timeout)
+            except KernelError as e:
+                if e.errno != errno.ETIMEDOUT or not left or time.monotonic() > end:
+                    raise
+                left.append(tracee)
 
 
 @contextmanager
-def frozen(root: int, timeout_us: int, options: int, sleeps: dict[int, Sleep]) -> Iterator[Frozen]:
+def frozen(
+    root: int, timeout_us: int, options: int, sleeps: dict[int, Sleep], freezer: Freezer | None = None
+) -> Iterator[Frozen]:
     """A stopped tree. Whatever happens inside, it is resumed at the end, unless it was let go or killed."""
-    tree = Frozen(timeout_us, options | pt.PTRACE_O_TRACESYSGOOD, sleeps)
+    tree = Frozen(timeout_us, options | pt.PTRACE_O_TRACESYSGOOD, sleeps, freezer)
     try:
         tree.freeze(root)
         yield tree
@@ -250,7 +306,8 @@ def let_go(task: Task, stopped: bool) -> None:
     if stopped and tracees and not task.stop:
         with suppress(ProcessLookupError):
             os.kill(task.pid, SIGSTOP)
-    for tracee in tracees:
+    workers, task.workers = task.workers, []
+    for tracee in (*tracees, *workers):
         for i, sig in enumerate(tracee.signals):
             with suppress(ProcessLookupError, KernelError):
                 if i < tracee.directed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import takewhile
 
+from engine.errors import Unsupported
 from engine.images.schema import set_text, text
 from engine.kernel import proc
 from engine.kernel.uapi import prctl as pr
@@ -16,6 +17,8 @@ from engine.tasks.questions import Answers, Questions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from engine.files.scope import Scope
 
 ASKED_MAX = 512  # bytes of an arena that the question about one child takes at most
 _P_PID, _WNOHANG, _WSTOPPED, _WNOWAIT, _WALL = 1, 1, 2, 0x01000000, 0x40000000
@@ -54,7 +57,7 @@ def ask_thread(q: Questions) -> int:
     return pdeath
 
 
-def dump(core: Any, pid: int, stat: proc.Stat) -> None:
+def dump(core: Any, pid: int, stat: proc.Stat, scope: Scope) -> None:
     """Fill what procfs tells of the process; `pid` is that of any of its threads."""
     tc = core.tc
     tc.task_state = 1
@@ -65,7 +68,11 @@ def dump(core: Any, pid: int, stat: proc.Stat) -> None:
         tc.personality_bits = int(digits, 16)
     tc.flags = stat[9]
     set_text(tc, "comm", stat.comm)
-    tc.loginuid = _number(pid, "loginuid", NO_LOGINUID)
+    login = _number(pid, "loginuid", NO_LOGINUID)
+    try:
+        tc.loginuid = login if login == NO_LOGINUID else scope.uid(login)
+    except Unsupported:  # who has logged in is nobody inside
+        scope.log.warn(f"pid {pid}: its login uid {login} is not mapped in its user namespace: it will have another")
     tc.oom_score_adj = _number(pid, "oom_score_adj", 0)
     if stat[38] != SIGCHLD:
         tc.exit_signal = stat[38]
@@ -83,7 +90,6 @@ def dump_thread(core: Any, tid: int, name: str) -> None:
     if "\\" in name:  # escaped there
         name = proc.read_text(f"/proc/{tid}/comm").removesuffix("\n")
     set_text(core.thread_core, "comm", name)
-    core.thread_core.cg_set = 1
 
 
 def dump_thread_answers(core: Any, q: Answers, pdeath: int) -> None:
@@ -160,10 +166,6 @@ def restore_from_outside(core: Any, pid: int, log: Log) -> None:
     if not core.tc.HasField("oom_score_adj") or _number(pid, "oom_score_adj", wanted) == wanted:
         return
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, str(wanted).encode())
-        finally:
-            os.close(fd)
+        proc.write_text(path, str(wanted))
     except PermissionError as e:
         log.warn(f"pid {pid}: oom_score_adj stays {_number(pid, 'oom_score_adj', 0)}, wanted {wanted}: {e.strerror}")

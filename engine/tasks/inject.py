@@ -11,8 +11,8 @@ import errno
 import mmap
 import os
 import struct
-from contextlib import contextmanager
 
+from engine.blocks import contextmanager
 from engine.errors import Bug, KernelError
 from engine.kernel import memory, proc, process
 from engine.kernel.ptrace import Tracee, Visit
@@ -70,6 +70,15 @@ class Site:
     def free(self) -> bool:
         """Are the bytes still nobody's?"""
         return self._is_dead(self.pid, self.place)
+
+    @property
+    def is_left(self) -> bool:
+        """Is there a graft that an engine killed half-way has left, by which threads may still be on their way home?"""
+        return memory.read(self.pid, self.place, self.size) != bytes(self.size)
+
+    def holds(self, address: int) -> bool:
+        """Is this address in there?"""
+        return self.place <= address < self.place + self.size
 
     def _is_dead(self, pid: int, address: int) -> bool:
         """Are these bytes nobody's: zeroes, or a graft that an engine killed half-way has left there?"""
@@ -215,6 +224,7 @@ def call(arch: ModuleType, tracee: Tracee, site: Site, regs: bytes | bytearray, 
     """
     code = _code(arch, site, regs, mask, (0,) * len(abi.GRAFT.fields))  # no arena: `munmap` has nothing to do
     mem = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    before = os.pread(mem, len(code), site.place)
     try:
         os.pwrite(mem, code, site.place)
         try:
@@ -228,7 +238,7 @@ def call(arch: ModuleType, tracee: Tracee, site: Site, regs: bytes | bytearray, 
             tracee.set_sigmask(mask)
             tracee.set_general(regs)
     finally:
-        os.pwrite(mem, bytes(len(code)), site.place)
+        os.pwrite(mem, before, site.place)
         os.close(mem)
 
 
@@ -246,6 +256,7 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
     others = (0, what.other_stack, what.other.address)
     code = _code(arch, graft, regs, mask, fields + others)
     mem = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    before = os.pread(mem, len(code), place)  # zeroes, or an old graft: a signal's handler may return there
     try:
         os.pwrite(mem, code, place)
         grafted = arch.for_syscall(
@@ -278,7 +289,7 @@ def injected(arch: ModuleType, tracee: Tracee, graft: Graft, regs: bytes | bytea
             tracee.set_sigmask(mask)
             tracee.set_general(regs)
     finally:
-        os.pwrite(mem, bytes(len(code)), place)
+        os.pwrite(mem, before, place)
         os.close(mem)
 
 

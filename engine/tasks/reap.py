@@ -7,6 +7,7 @@ import time
 
 from engine.errors import KernelError
 from engine.kernel import proc
+from engine.kernel.pids import Pids
 from engine.kernel.ptrace import TaskGone, Tracee
 from engine.kernel.uapi import ptrace as pt
 from engine.tasks import freeze, restart, threads
@@ -40,9 +41,11 @@ def reap(
         task = freeze.Task(pid)
         try:
             site = Site(pid, proc.maps(pid), machine)
-            why = _stop(task)
+            why = _stop(task, site.is_left)
+            if any(site.holds(arch.get(tracee.general(), "ip")) for tracee in task.tracees):
+                why = "it has not left our code yet"
             if not why and site.free:
-                _wait_for(arch, machine, task, site, child, hand_over)
+                _wait_for(arch, machine, task, site, Pids(pid).inner(child), hand_over)
                 return ""
         except (FileNotFoundError, ProcessLookupError, TaskGone):
             return ""
@@ -57,12 +60,12 @@ def reap(
         time.sleep(_PAUSE)
 
 
-def _stop(task: freeze.Task) -> str:
-    """Stop the threads that wait for children, or any other one; why not, if none can be."""
+def _stop(task: freeze.Task, every: bool) -> str:
+    """Stop `every` thread, or those that wait for children, or any other one; why not, if none can be."""
     tids = proc.threads(task.pid)
     waiting = [tid for tid in tids if len(tids) > 1 and _waits(tid)]
     why = ""
-    for tid in waiting or tids:
+    for tid in tids if every else waiting or tids:
         tracee = Tracee(tid, _WAIT_US)
         try:
             _seize(tracee)
@@ -71,7 +74,7 @@ def _stop(task: freeze.Task) -> str:
         except KernelError as e:
             why = str(e)  # it has ended, or another tracer has it
             continue
-        if not waiting:
+        if not (every or waiting):
             break
     for tracee in list(task.tracees):
         try:

@@ -37,9 +37,12 @@ _ENDLESS = (
     ("epoll_wait", 3, 0xFFFFFFFF),
     ("epoll_pwait", 3, 0xFFFFFFFF),
     ("epoll_pwait2", 3, 0),
+    ("io_getevents", 4, 0),
+    ("io_pgetevents", 4, 0),
     ("semop", -1, 0),
     ("semtimedop", 3, 0),
     ("rt_sigtimedwait_time64", 2, 0),
+    ("io_pgetevents_time64", 4, 0),
     ("semtimedop_time64", 3, 0),
 )
 _SETTLE = 0.1  # seconds

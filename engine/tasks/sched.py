@@ -179,6 +179,25 @@ class Inherited:
         self.slack_ns = int(proc.read_text("/proc/self/timerslack_ns"))
         self.coredump_filter = int(proc.read_text("/proc/self/coredump_filter"), 16)
 
+    @classmethod
+    def of(cls, thread: Any, maker: Inherited) -> Inherited:
+        """What a thread begins with that is made by one scheduled as `thread` (thread_core), which began as `maker`."""
+        own = cls.__new__(cls)
+        for name in cls.__slots__:
+            setattr(own, name, getattr(maker, name))
+        if thread.HasField("sched_policy"):
+            own.attr = (thread.sched_policy, thread.sched_nice, thread.sched_prio, thread.sched_flags)
+        if maker.clamps is not None and thread.HasField("sched_util_max"):
+            own.clamps = (thread.sched_util_min, thread.sched_util_max)
+        if thread.affinity:
+            mask = sum(word << 64 * i for i, word in enumerate(thread.affinity))
+            own.affinity = mask & own.at_hand or own.at_hand
+        else:
+            own.affinity = own.at_hand
+        own.ioprio = thread.ioprio
+        own.slack_ns = thread.timerslack_ns if thread.HasField("timerslack_ns") else TIMERSLACK_NS
+        return own
+
     def _at_hand(self) -> int:
         """The CPUs that our cpuset leaves to us: what is left when we ask for all."""
         everything = online()
@@ -307,10 +326,6 @@ def restore_coredump_filter(mm: Any, pid: int, inherited: Inherited) -> None:
         return
     path = f"/proc/{pid}/coredump_filter"
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, hex(wanted).encode())
-        finally:
-            os.close(fd)
+        proc.write_text(path, hex(wanted))
     except OSError as e:
         raise KernelError(f"write({path}, {wanted:#x})", e.errno or 0) from e

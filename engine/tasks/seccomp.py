@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from contextlib import suppress
 
+from engine.blocks import suppress
 from engine.errors import BadImage, KernelError, Unsupported
 from engine.kernel.ptrace import Tracee
 from engine.kernel.uapi import prctl as pr

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SIGKILL, _SIGSTOP, _NSIG = 9, 19, 64
+_SIG_UNBLOCK = 1
 _ACTION = struct.Struct("<QQQQ")  # struct kernel_sigaction: handler, flags, restorer, mask
 _ACTION_32 = struct.Struct("<IIIQ")  # struct compat_sigaction, in that order too
 _STACK = struct.Struct("<QiiQ")  # stack_t: ss_sp, ss_flags, (padding), ss_size
@@ -145,3 +146,13 @@ def mask_of(core: Any) -> int:
     """The blocked signals to set at the end."""
     thread = core.thread_core
     return int(thread.blk_sigset if thread.HasField("blk_sigset") else core.tc.blk_sigset)
+
+
+def plan_stop(program: Program, core: Any, pid: int) -> None:
+    """Stop, by the signal that had stopped it, where that still can; by SIGSTOP where its group is orphaned."""
+    sig = core.tc.stop_signo or _SIGSTOP
+    if sig != _SIGSTOP:
+        mask = program.arena.put((1 << sig - 1).to_bytes(8, "little"))
+        program.sys("rt_sigprocmask", _SIG_UNBLOCK, mask, 0, 8)
+        program.ask("tgkill", pid, pid, sig, note="stop")
+    program.sys("tgkill", pid, pid, _SIGSTOP, note="stop")

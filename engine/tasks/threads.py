@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from contextlib import suppress
 
+from engine.blocks import suppress
 from engine.errors import KernelError
 from engine.kernel import memory
 from engine.kernel.ptrace import Tracee

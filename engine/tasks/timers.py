@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 import time
 
+from engine.blocks import suppress
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc
 from engine.plan.program import Program, Ref
@@ -25,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import Any
+
+    from engine.kernel.pids import Pids
 
 _WHICH = ("real", "virt", "prof")  # ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF
 _ITIMERVAL = struct.Struct("<qqqq")  # interval, value: seconds and µs each
@@ -72,15 +75,18 @@ class Asked:
         self.overrun = q.ask("timer_getoverrun", ident)
 
 
-def listed(pid: int) -> list[Listed]:
-    """The POSIX timers of a process, by ascending id (proc_pid_timers(5))."""
+def listed(pid: int, pids: Pids) -> list[Listed]:
+    """The POSIX timers of a process, by ascending id (proc_pid_timers(5)); their threads as it calls them."""
     out: list[Listed] = []
     fields: dict[str, str] = {}
     for line in proc.read_text(f"/proc/{pid}/timers").splitlines():
         key, _, value = line.partition(":")
         fields[key] = value.strip()
         if key == "ClockID":  # the last line of each
-            out.append(Listed(fields))
+            timer = Listed(fields)
+            with suppress(FileNotFoundError, ProcessLookupError):  # that thread has ended
+                timer.tid = timer.tid and pids.called(pid, timer.tid)
+            out.append(timer)
             fields = {}
     return sorted(out, key=lambda t: t.ident)
 

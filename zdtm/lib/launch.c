@@ -1,9 +1,10 @@
 /*
  * Makes namespaces around a directory and starts its /init there as pid 1; prints that pid as seen outside.
  *
- *   launch ROOT UIDMAP GIDMAP ARGUMENT…
+ *   launch ROOT UIDMAP GIDMAP BIND ARGUMENT…
  *
- * UIDMAP and GIDMAP are lines for /proc/PID/{uid,gid}_map, or "-": no user namespace.
+ * UIDMAP and GIDMAP are lines for /proc/PID/{uid,gid}_map, or "-": no user namespace. BIND is a directory in
+ * ROOT that becomes a mount of its own, or "-".
  */
 #include <err.h>
 #include <fcntl.h>
@@ -77,7 +78,7 @@ static void loopback_up(void)
 	close(fd);
 }
 
-static void enter_root(const char *root)
+static void enter_root(const char *root, const char *bound)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		err(3, "make / private");
@@ -86,6 +87,8 @@ static void enter_root(const char *root)
 	/* While the old /proc is still in sight: a user namespace may mount only what it could see before. */
 	if (chdir(root) < 0 || mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		err(3, "mount /proc");
+	if (strcmp(bound, "-") && mount(bound, bound, NULL, MS_BIND, NULL) < 0)
+		err(3, "bind %s", bound);
 	/* The old root ends up over the new one's "/", where it can be let go without a directory for it. */
 	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
 		err(3, "pivot_root to %s", root);
@@ -97,8 +100,8 @@ int main(int argc, char **argv)
 {
 	pid_t init;
 
-	if (argc < 5)
-		errx(3, "usage: launch ROOT UIDMAP GIDMAP ARGUMENT...");
+	if (argc < 6)
+		errx(3, "usage: launch ROOT UIDMAP GIDMAP BIND ARGUMENT...");
 	if (strcmp(argv[2], "-"))
 		enter_user_namespace(argv[2], argv[3]);
 	if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
@@ -111,9 +114,9 @@ int main(int argc, char **argv)
 		if (sethostname("zdtm", 4) < 0)
 			err(3, "sethostname");
 		loopback_up();
-		enter_root(argv[1]);
-		argv[3] = "/init";
-		execv("/init", argv + 3);
+		enter_root(argv[1], argv[4]);
+		argv[4] = "/init";
+		execv("/init", argv + 4);
 		err(3, "/init");
 	}
 	printf("%d\n", init);

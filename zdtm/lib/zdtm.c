@@ -135,6 +135,20 @@ void test_daemon(void)
 		_exit(3);
 }
 
+void test_outside(void)
+{
+	char path[PATH_MAX], byte;
+	int fd;
+
+	if (put_line("outside", "outside\n") < 0)
+		_exit(3);
+	/* A FIFO: it can be opened when the harness has done so. */
+	own_path(path, "done");
+	fd = SYS(open(path, O_RDONLY | O_CLOEXEC));
+	CHECK(SYS(read(fd, &byte, 1)) == 0, "the harness has something to say");
+	SYS(close(fd));
+}
+
 bool test_go(void)
 {
 	return !signalled;

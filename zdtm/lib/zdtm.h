@@ -22,6 +22,9 @@ void test_init(int argc, char **argv);
 void test_daemon(void);
 void test_waitsig(void);
 
+/* Have the hook of the case do its part outside (`prepare`), before there is a checkpoint. */
+void test_outside(void);
+
 /* True until the signal that ends the test has come; never blocks. */
 bool test_go(void);
 

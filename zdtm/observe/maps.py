@@ -9,6 +9,8 @@ from zdtm.observe.proc import read
 IGNORED_FLAGS = frozenset({"sd"})
 # What engines add to the name of a deleted file when there is another file of that name: CRIU, and ours.
 MADE_ANEW = re.compile(r"\.cr(?:_link|\.[0-9a-f]+\.ghost) \(deleted\)$")
+# Made by O_TMPFILE: the number is the inode's.
+UNNAMED = re.compile(r"/#\d+ \(deleted\)$")
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class Vma:
         return f"{self.start:012x}-{self.end:012x} {self.perms} {self.offset:08x} {self.file} [{self.flags}]"
 
 
-def describe(pid: int) -> list[str]:
-    """A line a mapping. Neighbours that differ in nothing are joined: the kernel may keep them apart or not.
+def describe(pid: int, private_mounts: bool) -> list[str]:
+    """A line a mapping; file systems that the tree has mounted by itself get other numbers, and so do their files.
+    Neighbours that differ in nothing are joined: the kernel may keep them apart or not.
 
-    [vsyscall] is none: it shows if a process, or whom it descends from, has ever executed a 64-bit program.
+       [vsyscall] is none: it shows if a process, or whom it descends from, has ever executed a 64-bit program.
     """
-    return [str(vma) for vma in merged(parse(read(pid, "smaps"))) if not vma.file.endswith("[vsyscall]")]
+    found = merged(parse(read(pid, "smaps")))
+    if private_mounts:
+        found = [replace(vma, file=re.sub(r"^00:[0-9a-f]+:\d+ ", "anonymous ", vma.file)) for vma in found]
+    return [str(vma) for vma in found if not vma.file.endswith("[vsyscall]")]
 
 
 def parse(smaps: str) -> list[Vma]:
@@ -58,7 +64,7 @@ def name_of(path: str) -> str:
     name = path.removeprefix("/memfd:")
     if name in ("/dev/zero (deleted)", "/anon_hugepage (deleted)"):
         return name
-    return MADE_ANEW.sub(" (deleted)", path)
+    return UNNAMED.sub("/#inode (deleted)", MADE_ANEW.sub(" (deleted)", path))
 
 
 def _header(addresses: str, rest: str) -> Vma:
@@ -69,7 +75,7 @@ def _header(addresses: str, rest: str) -> Vma:
     if inode == "0":
         return Vma(int(start, 16), int(end, 16), perms, 0, name, "")
     # A file without a name is made anew by a restore: its inode may differ.
-    which = "" if name.endswith(" (deleted)") else f"{device}:{inode} "
+    which = "" if name.endswith(" (deleted)") or name.startswith("anon_inode:") else f"{device}:{inode} "
     return Vma(int(start, 16), int(end, 16), perms, int(offset, 16), which + name, "")
 
 

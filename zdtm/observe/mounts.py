@@ -62,9 +62,12 @@ def describe(pid: int) -> list[str]:
         tags = [re.sub(r"\d+", lambda m: str(groups.setdefault(m[0], len(groups) + 1)), tag) for tag in mount.tags]
         # Devices without a block device behind them are numbered by the kernel at mount time.
         device = "anonymous" if mount.device.startswith("0:") else mount.device
+        # So are process groups outside, and pipes.
+        options = re.sub(r"(pgrp|pipe_ino)=\d+", r"\1=number", mount.super_options)
+        root = re.sub(r"\d+", "*", mount.root) if mount.fstype == "nsfs" else mount.root  # the namespace's inode
         lines.append(
-            f"{mount.point} on={parent.point if parent else 'none'} root={mount.root} {device} "
-            f"{mount.fstype} {mount.source} {mount.options} {mount.super_options} {' '.join(tags)}".rstrip()
+            f"{mount.point} on={parent.point if parent else 'none'} root={root} {device} "
+            f"{mount.fstype} {mount.source} {mount.options} {options} {' '.join(tags)}".rstrip()
         )
     return lines
 

@@ -9,8 +9,10 @@ from zdtm.observe.proc import inner_pid, read, stat, status_lines, threads, tree
 # What a case may say that it changes itself while it is looked at (key `ignore` of its header).
 IGNORABLE = {
     "positions": "it goes on reading or writing",
+    "descriptors": "it opens and closes files",
     "children": "its own come and go: only it and what is above it are looked at",
     "sigterm": "it blocks the signal that ends it, until it waits for it",
+    "cgroup": "it is to be in other cgroups afterwards",
     "threads": "its threads come and go, their stacks with them: of each process only the leader is looked at",
 }
 REGISTERS = " registers"
@@ -34,7 +36,8 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
         tasks = tasks[: 2 if private_mounts else 1]
     sections: dict[str, tuple[str, ...]] = {}
     nameless: dict[str, str] = {}
-    for pid in tasks:
+    # what has no name is counted in this order, which is not that of their births: these may come otherwise again
+    for pid in sorted(tasks, key=inner_pid):
         name = f"task {inner_pid(pid)}"
         lasting = [pid] if "threads" in ignore else threads(pid)
         live = [tid for tid in lasting if stat(tid)[3] not in "ZX"]
@@ -43,11 +46,14 @@ def take(root: int, private_mounts: bool, ignore: frozenset[str]) -> Snapshot:
             # through a thread that is there: the leader may have ended before the others
             view = live[0]
             sections[f"{name} identity"] = tuple(task.identity(view))
-            sections[f"{name} state"] = tuple(task.state(view))
+            sections[f"{name} state"] = tuple(task.state(view, ignore))
             points = mounts.points(view)
-            sections[f"{name} fds"] = tuple(fds.describe(view, points, "positions" not in ignore, nameless))
+            if "descriptors" not in ignore:
+                sections[f"{name} fds"] = tuple(
+                    fds.describe(view, points, "positions" not in ignore, nameless, private_mounts)
+                )
             if "threads" not in ignore:
-                sections[f"{name} maps"] = tuple(maps.describe(view))
+                sections[f"{name} maps"] = tuple(maps.describe(view, private_mounts))
         if live and private_mounts:
             sections[f"{name} mounts"] = tuple(mounts.describe(view))
         for tid in lasting:

@@ -42,7 +42,7 @@ STAT = {
 STATES = {"T": "stopped", "t": "stopped by its tracer", "Z": "zombie", "X": "dead"}
 
 # Whole files; one that the kernel does not have, or does not show, is noted as such on both sides.
-FILES = ("oom_score_adj", "loginuid", "personality", "timerslack_ns", "coredump_filter", "cgroup")
+FILES = ("oom_score_adj", "loginuid", "personality", "timerslack_ns", "coredump_filter")
 # Not the time namespace: an engine may make one for a tree, to let its clocks go on from where they were.
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
@@ -68,9 +68,17 @@ def identity(pid: int) -> list[str]:
     return lines
 
 
-def state(pid: int) -> list[str]:
+def cgroups(text: str) -> list[str]:
+    """Where it is, by controllers. Others make and end hierarchies meanwhile: all are at / in them."""
+    places = sorted(line.split(":", 1)[1] for line in text.splitlines())
+    return [f"cgroup {place}" for place in places if not place.endswith(":/")]
+
+
+def state(pid: int, ignore: frozenset[str]) -> list[str]:
     """Process-wide settings."""
     lines = [f"{name}: {_file(pid, name)}" for name in FILES]
+    if "cgroup" not in ignore:
+        lines += cgroups(_file(pid, "cgroup"))
     lines += [f"limit: {' '.join(line.split())}" for line in read(pid, "limits").splitlines()[1:]]
     lines += [f"timer: {_timer_line(pid, line)}" for line in _file(pid, "timers").splitlines()]
     return lines

@@ -2,13 +2,10 @@
  * title: an end that was closed stays closed: end of file behind what is left, EPIPE and SIGPIPE
  * flavours: host ns userns
  */
-#include "zdtm.h"
+#include "fifo.h"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static const char left[] = "what is left";
 static volatile sig_atomic_t broken;
@@ -19,15 +16,7 @@ static void handler(int sig)
 	broken++;
 }
 
-static void check_events(int fd, short events, short want)
-{
-	struct pollfd event = {.fd = fd, .events = events};
-
-	SYS(poll(&event, 1, 0));
-	CHECK(event.revents == want, "%d has events %#x, not %#x", fd, event.revents, want);
-}
-
-static void check_ended(int fd)
+static void check_hung_up(int fd)
 {
 	char c;
 
@@ -46,7 +35,7 @@ static void check_broken(int fd)
 
 int main(int argc, char **argv)
 {
-	int with_rest[2], empty[2], unread[2], alone[2];
+	int with_rest[2], empty[2], unread[2], alone[2], again;
 	struct sigaction act = {.sa_handler = handler};
 	char got[64];
 	uint32_t *ready;
@@ -79,9 +68,14 @@ int main(int argc, char **argv)
 	check_events(with_rest[0], POLLIN, POLLIN | POLLHUP);
 	CHECK(SYS(read(with_rest[0], got, sizeof(got))) == sizeof(left), "another length than before");
 	CHECK(!strcmp(got, left), "other bytes than those written");
-	check_ended(with_rest[0]);
-	check_ended(empty[0]);
+	check_hung_up(with_rest[0]);
+	check_hung_up(empty[0]);
+	/* What is in it is there for whoever opens it again. */
+	check_waiting(unread[1], sizeof(left));
 	check_broken(unread[1]);
+	again = fd_open_again(unread[1], O_RDONLY);
+	fd_get(again, got, sizeof(left));
+	CHECK(!strcmp(got, left), "other bytes than those written");
 	CHECK(SYS(write(alone[1], "x", 1)) == 1, "a short write");
 	check_events(alone[1], POLLOUT, POLLOUT);
 	SYS(kill(pid, SIGKILL));

@@ -2,14 +2,7 @@
  * title: full pipes stay full, whatever their size, and a writer that waits for room comes last
  * flavours: host ns userns
  */
-#include "zdtm.h"
-
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include "fifo.h"
 
 enum { SEED = 3, LARGE = 256 * 1024, SMALL = 4096, DEFAULT = 64 * 1024, EXTRA = 5000 };
 
@@ -63,21 +56,6 @@ static _Noreturn void writer(struct filled *pipe)
 	/* It waits for room, and is dumped while it does: it comes behind what was there before. */
 	CHECK(SYS(write(pipe->fds[1], pipe->data + pipe->size, EXTRA)) == EXTRA, "a short write");
 	_exit(0);
-}
-
-static void await_sleep(pid_t pid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	for (;;) {
-		char *text = test_read_file(path, NULL);
-		bool asleep = strstr(text, ") S ") != NULL;
-
-		free(text);
-		if (asleep)
-			return;
-	}
 }
 
 int main(int argc, char **argv)

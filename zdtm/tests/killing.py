@@ -24,7 +24,7 @@ PR_SET_CHILD_SUBREAPER = 36
 KILLED = -signal.SIGKILL
 
 
-def wait_until(what: str, check: Callable[[], object], seconds: float = 5.0) -> None:
+def wait_until(what: str, check: Callable[[], object], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, f"timeout: {what}"

@@ -13,7 +13,11 @@ from engine.images.files import Images
 from engine.images.schema import Schema
 from engine.images.table import COMMON, IMAGES, MANY, ONE
 from engine.images.validate import validate_all
+from engine.kernel import pagemap
 from zdtm.tests.samples import ENTRY_KINDS, PLAIN_KINDS, assert_bad, fill, ids_of, put, read, sample, write
+
+# of a file_entry: its isk (field 4), and of that the shutdown (19)
+UNKNOWN_SHUTDOWN = b"\x22\x03\x98\x01\x63"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,34 @@ def test_truncated_at_every_byte(images: Images, schema: Schema, kind: str) -> N
         else:
             assert IMAGES[kind].count == MANY and got == entries[: len(got)] and len(got) < len(entries)
             assert path.read_bytes() == wire.serialize(IMAGES[kind], [e for e, _ in got], [p for _, p in got])
+
+
+@pytest.mark.parametrize("kind", ["FILES", "FDINFO", "REMAP_FPATH"])
+def test_many_entries_are_read_at_once(images: Images, schema: Schema, kind: str) -> None:
+    """With native code as without: the same entries, and the same said of one that is not right."""
+    native = Images.open(schema, images.path, pagemap)
+    entries = [sample(schema, kind, i)[0] for i in range(300)]
+    path = Path(images.path, write(images, kind, entries))
+    whole = path.read_bytes()
+    assert read(native, kind) == read(images, kind) == entries
+    at, bad = len(whole) // 2, []
+    unknown = sample(schema, kind)[0][0]
+    if kind == "FILES":
+        unknown.isk.ClearField("shutdown")
+    for raw in (b"\x08", b"", unknown.SerializeToString() + UNKNOWN_SHUTDOWN, b"\xff" * 9):
+        bad.append(whole + len(raw).to_bytes(4, "little") + raw + whole[8:])
+    bad += [whole[:at], whole[:-1], whole + b"\0\0", whole + b"\xff" * 4, whole + (1 << 21).to_bytes(4, "little")]
+    for data in bad:
+        path.write_bytes(data)
+        said = []
+        for its in (images, native):
+            try:
+                said.append(str(read(its, kind)))
+            except BadImage as e:
+                said.append(f"{e.name} {e.offset} {e}")
+        assert said[0] == said[1]
+        assert kind != "FILES" or said[0].startswith(path.name), said[0][:200]
+    native.close()
 
 
 @pytest.mark.parametrize("kind", ENTRY_KINDS)

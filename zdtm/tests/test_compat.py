@@ -20,7 +20,7 @@ from zdtm.build import missing_32_bit
 from zdtm.tests.killing import visited_and_killed, wait_until
 from zdtm.tests.tasks import Criu
 from zdtm.tests.test_kill import WORKER, counter, settled, state, works
-from zdtm.tests.test_same_images import DIFFERENT, SOURCE, contents
+from zdtm.tests.test_same_images import SOURCE, differing
 
 pytestmark = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="only for x86_64"),
@@ -218,9 +218,7 @@ def test_same_images(peer_criu: Path, criu: Criu, c_program, start, tmp_path: Pa
     done = subprocess.run([peer_criu, *args, theirs, "-o", "dump.log", "-v4"])
     assert done.returncode == 0, (theirs / "dump.log").read_text()
     criu(*args, str(ours))
-    a, b = contents(ours, process.pid), contents(theirs, process.pid)
-    differing = {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)} - DIFFERENT.keys()
-    assert not {key: (a.get(key), b.get(key)) for key in differing}
+    assert not differing(ours, theirs, process.pid)
     core = Images.open(Schema(), str(ours)).read_one("CORE", process.pid)
     assert core.thread_info.gpregs.mode == x86_64.COMPAT
     assert all(action.compat_sigaction for action in core.tc.sigactions)

@@ -21,6 +21,7 @@ from zdtm.engine import our_engine, refusals
 from zdtm.failures import BuildFailed, StateDiffers
 from zdtm.header import BadHeader, parse
 from zdtm.images import check_page_count
+from zdtm.limits import RAISED
 from zdtm.observe import maps, mounts, snapshot
 from zdtm.places import item_directory, machine, places
 from zdtm.waiting import poll
@@ -385,6 +386,12 @@ def test_refusals_are_the_preflights_alone(tmp_path: Path) -> None:
     log.write_text(f"{said}(00.02) Error (engine/dump.py:1): something else\n")
     assert refusals(log) == ()
     assert refusals(tmp_path / "none.log") == ()
+
+
+def test_limits_of_the_machine_are_raised_in_a_session() -> None:
+    """A pid that wraps around is somebody else's between a dump and its restore."""
+    for name, wanted in RAISED.items():
+        assert int(Path("/proc/sys", name).read_text()) >= wanted, name
 
 
 def test_skips_are_held_against_the_list(project: Project) -> None:

@@ -83,7 +83,7 @@ class Tree:
     def works(self) -> bool:
         """Every thread goes on counting, that is, has passed its checks once more; False if a task is no more."""
         before = self.counters()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while any(new - old in (0, 1) for old, new in zip(before, self.counters(), strict=True)):
             if len(self.alive()) < self.count:
                 return False
@@ -119,7 +119,7 @@ class Tree:
 
     def settled(self, before: dict[object, object]) -> dict[object, object]:
         """What has changed, once a tracer that was killed is off, and threads that it left in foreign code home."""
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 15
         while True:
             now = self.state()
             changed = {key: (before[key], now[key]) for key in before if now[key] != before[key]}
@@ -235,11 +235,13 @@ def test_killed_restore_leaves_nothing(tree: Tree, engine_criu: Path, directory:
             # the kill came too late: the engine had said that it lets go, and the tree must run well
             assert "Restore finished successfully" in (work / "restore.log").read_text(), moment
             tree.end()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while left := tree.left() + killing.strays(before):
             assert time.monotonic() < deadline, f"{moment}: {left}, log: {_last_line(work / 'restore.log')}"
             time.sleep(0.002)
-        assert (_names(tmp_path), _mounts(tmp_path)) == (names, mounts), moment
+        assert _names(tmp_path) == names, moment
+        # another engine, of an item beside, mounts something for a moment
+        killing.wait_until(f"{moment}: no more mounts", lambda: _mounts(tmp_path) <= mounts)
     kills.check()
     killing.duration(command)
     assert tree.works()
@@ -271,6 +273,6 @@ def _names(path: Path) -> set[str]:
     return {f"{base}/{name}" for base, dirs, files in os.walk(path) for name in (*dirs, *files)}
 
 
-def _mounts(path: Path) -> list[str]:
+def _mounts(path: Path) -> set[str]:
     lines = proc.read_text("/proc/self/mountinfo").splitlines()
-    return [line for line in lines if str(path) in line or "criu" in line or "crtools" in line]
+    return {line for line in lines if str(path) in line or "criu" in line or "crtools" in line}

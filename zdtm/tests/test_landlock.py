@@ -11,16 +11,24 @@ from typing import Any
 import pytest
 
 from engine.errors import KernelError
+from engine.files.scope import Scope
 from engine.kernel import landlock as kernel
 from engine.kernel import proc
+from engine.log import Log
+from engine.options import Options
 from engine.plan import abi
 from engine.plan.program import Program
 from engine.tasks import landlock
 from zdtm.tests.machine import Seeded, seeded
 from zdtm.tests.tasks import wait
 
-STATUS = {"Uid": "1000\t1000\t1000\t1000", "Gid": "1001\t1001\t1001\t1001", "CapEff": "0000000000000000"}
-CAPABLE = {"Uid": "0\t0\t0\t0", "Gid": "0\t0\t0\t0", "CapEff": "000001ffffffffff"}
+STATUS = {
+    "Uid": "1000\t1000\t1000\t1000",
+    "Gid": "1001\t1001\t1001\t1001",
+    "CapEff": "0000000000000000",
+    "Tgid": str(os.getpid()),
+}
+CAPABLE = {"Uid": "0\t0\t0\t0", "Gid": "0\t0\t0\t0", "CapEff": "000001ffffffffff", "Tgid": str(os.getpid())}
 PR_SET_NO_NEW_PRIVS = 38
 
 needs_landlock = pytest.mark.skipif(kernel.abi() == 0, reason="this kernel has no Landlock")
@@ -62,7 +70,7 @@ def test_restriction_is_told_from_freedom(status: dict[str, str]) -> None:
         restrict(program)
         asked.append(landlock.ask_thread(q, probes))
 
-    with landlock.Probes() as probes:
+    with landlock.Probes(os.getpid(), Scope(Options(), Log(), os.getpid())) as probes:
         probes.add(STATUS)
         probes.add(CAPABLE)
         probes.add(STATUS)
@@ -73,8 +81,8 @@ def test_restriction_is_told_from_freedom(status: dict[str, str]) -> None:
             q.task = task
             state = task.state(q.program)
             assert state[0] == abi.STATE_PARKED, q.program.failure(*state[1:])
-            assert landlock.blocker(task.pid, q, before) is None
-            restricted = landlock.blocker(task.pid, q, after)
+            assert landlock.blocker(task.pid, q, before, probes.nth(status)) is None
+            restricted = landlock.blocker(task.pid, q, after, probes.nth(status))
             assert restricted
             assert restricted.startswith("is restricted by Landlock")
         bystander = probes.pids[0]
@@ -89,14 +97,14 @@ def test_thread_for_which_nobody_was_there_to_ask_about() -> None:
             return ref
 
     q: Any = Answers()
-    with landlock.Probes() as probes:
+    with landlock.Probes(os.getpid(), Scope(Options(), Log(), os.getpid())) as probes:
         probes.add(CAPABLE)
         assert not probes.suits(STATUS)
-    for asked in ([-errno.EPERM, 0], [0], []):
-        assert landlock.blocker(3, q, asked) is None  # type: ignore[arg-type]
-    assert "Landlock" in str(landlock.blocker(3, q, [-errno.EPERM]))  # type: ignore[list-item]
+    for asked, nth in (([-errno.EPERM, 0], 1), ([0], 0), ([], 0)):
+        assert landlock.blocker(3, q, asked, nth) is None  # type: ignore[arg-type]
+    assert "Landlock" in str(landlock.blocker(3, q, [-errno.EPERM], 0))  # type: ignore[list-item]
     with pytest.raises(KernelError, match="No such process"):
-        landlock.blocker(3, q, [-errno.ESRCH])  # type: ignore[list-item]
+        landlock.blocker(3, q, [-errno.ESRCH], 0)  # type: ignore[list-item]
 
 
 def test_bystander_is_harmless() -> None:
@@ -129,8 +137,8 @@ def test_bystander_dies_with_the_engine() -> None:
 def test_kernel_without_landlock_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "abi", lambda: 0)
     q: Any = None
-    with landlock.Probes() as probes:
+    with landlock.Probes(os.getpid(), Scope(Options(), Log(), os.getpid())) as probes:
         probes.add(STATUS)
         assert probes.pids == []
         assert probes.suits(STATUS)
-    assert landlock.blocker(1, q, []) is None
+    assert landlock.blocker(1, q, [], 0) is None

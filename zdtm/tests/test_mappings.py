@@ -109,15 +109,15 @@ REFUSED = {
         """struct io_uring_params p = {0};
         int fd = syscall(SYS_io_uring_setup, 4, &p);
         return mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, IORING_OFF_SQ_RING) == MAP_FAILED || close(fd);""",
-        "memory of an io_uring is not supported yet",
+        "memory of an io_uring whose descriptor the task has closed is not supported yet",
     ),
     "userfaultfd": (
         """int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
         struct uffdio_api api = {.api = UFFD_API};
-        void *area = mmap(NULL, 4096, PROT_READ | PROT_WRITE, ANONYMOUS, -1, 0);
+        void *area = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         struct uffdio_register range = {{(unsigned long)area, 4096}, UFFDIO_REGISTER_MODE_MISSING, 0};
         return ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range);""",
-        "registered with userfaultfd: not supported yet",
+        "registered with userfaultfd, and not private anonymous: not supported yet",
     ),
     "perf": (
         """struct perf_event_attr event = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.kernel import proc
-from zdtm.tests.tasks import Criu, end_restored, wait
+from zdtm.tests.tasks import Criu, end_restored, imported, wait
 
 
 def test_restored_as_a_child_of_the_caller(criu: Criu, dumped, images: str) -> None:  # type: ignore[no-untyped-def]
@@ -43,6 +43,13 @@ def test_waits_for_the_end_without_detached(engine_criu: Path, dumped, images: s
     assert waiting.poll() is None
     os.kill(dumped.pid, signal.SIGTERM)
     assert waiting.wait(5) == 0
+
+
+def test_restore_imports_little(engine_criu: Path, dumped, images: str) -> None:  # type: ignore[no-untyped-def]
+    """The start-up budget, as for dumps (test_dump.py): nothing that is for namespaces, none of the slow ones."""
+    names = imported(engine_criu, "restore", "-d", "-S", "-D", images)
+    end_restored(dumped.pid)
+    assert len(names) <= 114
 
 
 def test_left_stopped(criu: Criu, dumped, images: str) -> None:  # type: ignore[no-untyped-def]

@@ -210,7 +210,7 @@ def test_system_v_is_refused(criu: Criu, c_program, start, images: str) -> None:
     wait(lambda: process.log.read_bytes() == b"ready\n")
     done = criu("dump", "-t", str(process.pid), "-D", images, check=False)
     assert done.returncode
-    assert "System V shared memory: only together with its IPC namespace, which is not supported yet" in done.stderr
+    assert "System V shared memory of the engine's own IPC namespace: start the tree in one of its own" in done.stderr
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
 

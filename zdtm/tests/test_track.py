@@ -16,6 +16,7 @@ from engine.context import Context
 from engine.errors import EngineError, Unsupported
 from engine.kernel import memory, proc, process
 from engine.kernel.features import Features
+from engine.kernel.pids import Pids
 from engine.kernel.uapi import ptrace as pt
 from engine.log import Log
 from engine.memory import vdso
@@ -97,8 +98,9 @@ def tracked(writer: Writer, soft_dirty: bool) -> Iterator[Tracker]:
     wait(lambda: proc.Stat(writer.pid).state == "S")
     with freeze.frozen(writer.pid, 5_000_000, pt.PTRACE_O_SUSPEND_SECCOMP, {}) as tree:
         vmas = proc.smaps(writer.pid)
-        task = Collected(ctx, tree.tasks[0], {}, set())
-        registers(ctx, task, vdso.areas(vmas))
+        pids = Pids(writer.pid)
+        task = Collected(ctx, tree.tasks[0], {}, set(), {}, pids)
+        registers(ctx, task, vdso.areas(vmas), pids)
         first = task.live[0]
         tracker = Tracker.start(
             ctx, writer.pid, tree.tasks[0].first, first.regs, first.mask, vmas, writer.ranges(), soft_dirty
@@ -316,6 +318,7 @@ def test_holder_dies(writer: Writer) -> None:
             os.write(told, b"x")
             signal.pause()
         os._exit(1)
+    os.close(told)
     assert os.read(ready, 1) == b"x"
     wait(lambda: proc.Stat(writer.pid).state == "S")
     assert [v for v in proc.smaps(writer.pid) if "uw" in v.flags]
@@ -324,7 +327,6 @@ def test_holder_dies(writer: Writer) -> None:
     wait(lambda: not [v for v in proc.smaps(writer.pid) if "uw" in v.flags])
     writer.write(start, 3)
     os.close(ready)
-    os.close(told)
 
 
 def test_killed_with_the_descriptor_in_the_task(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,14 +56,15 @@ static long scan(int pagemap, const struct zd_range *range, struct list *l, stru
 	long r = 0;
 
 	while (at < range->end && !r) {
+		unsigned long zero = range->flags & ZD_ZEROES ? 0 : PAGE_IS_PFNZERO;
 		struct pm_scan_arg arg = {
 			.size = sizeof(arg),
 			.start = at,
 			.end = range->end,
 			.vec = (uintptr_t)found,
 			.vec_len = BATCH,
-			.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-			.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+			.category_inverted = PAGE_IS_FILE | zero,
+			.category_mask = PAGE_IS_FILE | zero,
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 			.return_mask = PAGE_IS_HUGE | *guard,
 		};
@@ -76,7 +77,8 @@ static long scan(int pagemap, const struct zd_range *range, struct list *l, stru
 		if (got < 0)
 			return -errno;
 		for (int j = 0; j < got && !r; j++) {
-			unsigned long pages = (found[j].end - found[j].start) / PAGE, flags = range->flags;
+			unsigned long pages = (found[j].end - found[j].start) / PAGE;
+			unsigned long flags = range->flags & ~ZD_ZEROES;
 
 			if (found[j].categories & PAGE_IS_HUGE && flags & ZD_SPARSE)
 				flags |= ZD_HUGE; /* not those that are so by the mapping's kind */
@@ -92,8 +94,9 @@ static long scan(int pagemap, const struct zd_range *range, struct list *l, stru
 
 /*
  * The pages of each range that hold data of the task's own: in memory or swapped out, neither the zero page
- * nor a file's unchanged page. A range with flag ZD_WHOLE is taken whole (the vdso). Returns the number of
- * runs in *runs, in the order of the ranges; runs that touch are one where the flags agree.
+ * nor a file's unchanged page; the zero page too of a range with flag ZD_ZEROES. A range with flag ZD_WHOLE
+ * is taken whole (the vdso). Returns the number of runs in *runs, in the order of the ranges; runs that touch
+ * are one where the flags agree.
  *
  * Guard pages (MADV_GUARD_INSTALL), which look like swapped ones, go to *guards; of a range with flag
  * ZD_GUARDS they are all that is looked for.

@@ -22,7 +22,58 @@
 #define SKIPPED	    1ul		   /* flag of an area: its pages are not loaded */
 #define FILLED	    1u		   /* its `pad`: pages will be loaded into it */
 #define SHARES	    8
-#define HUGE_OFFSET 1ul /* low bit of an offset: the executor is to have huge pages there */
+#define LONG_FIELD  (1u << 21) /* bytes */
+#define HUGE_OFFSET 1ul	       /* low bit of an offset: the executor is to have huge pages there */
+
+/*
+ * The entries of an image, each with its length before it, as fields 1 of one message. A length of four bytes
+ * leaves just the room: for the tag, and for a number of three bytes, its zeroes before it and all. Is it
+ * whole?
+ */
+int zd_fields(const void *data, unsigned long size, void *out)
+{
+	unsigned char *at = out, *end = at + size;
+	uint32_t length;
+
+	memcpy(out, data, size);
+	while (end - at >= (long)sizeof(length)) {
+		memcpy(&length, at, sizeof(length));
+		if (length >= LONG_FIELD || length > (unsigned long)(end - at) - sizeof(length))
+			return 0;
+		at[0] = 1 << 3 | 2;
+		at[1] = (length & 127) | 128;
+		at[2] = (length >> 7 & 127) | 128;
+		at[3] = length >> 14;
+		at += sizeof(length) + length;
+	}
+	return at == end;
+}
+
+/* The other way round: bytes, at most twice as many; 0 if the message has anything but fields 1. */
+unsigned long zd_entries(const void *data, unsigned long size, void *out)
+{
+	const unsigned char *at = data, *end = at + size;
+	unsigned char *to = out;
+	uint64_t length;
+
+	while (at < end) {
+		if (*at++ != (1 << 3 | 2))
+			return 0;
+		length = 0;
+		for (unsigned shift = 0; at < end && shift < 32; shift += 7) {
+			length |= (uint64_t)(*at & 127) << shift;
+			if (*at++ < 128)
+				break;
+		}
+		if (length > (uint64_t)(end - at))
+			return 0;
+		memcpy(to, &(uint32_t){length}, sizeof(uint32_t));
+		memcpy(to + sizeof(uint32_t), at, length);
+		to += sizeof(uint32_t) + length;
+		at += length;
+	}
+	return to - (unsigned char *)out;
+}
 
 static unsigned char *put_varint(unsigned char *to, uint64_t value)
 {

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,6 +22,7 @@
 
 #include "abi.h"
 #include "arch.h"
+#include "clock.h"
 #include "native.h"
 
 #define SPIN_US 100 /* how long to look again before sleeping, where an answer is due any moment */
@@ -103,14 +105,6 @@ int zd_block_signals(int block)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	return answer(sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL));
-}
-
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
 }
 
 /* waitpid(pid, status, options) bounded by a timeout (negative: none): the pid, or -ETIMEDOUT. */
@@ -330,6 +324,11 @@ int zd_tgkill(int pid, int tid, int sig)
 	return answer(syscall(SYS_tgkill, pid, tid, sig));
 }
 
+int zd_prctl(int option, unsigned long value)
+{
+	return answer(prctl(option, value, 0, 0, 0));
+}
+
 int zd_subreaper(int on)
 {
 	return answer(prctl(PR_SET_CHILD_SUBREAPER, on));
@@ -349,4 +348,27 @@ int zd_sched_getattr(int pid, void *attr, unsigned size)
 int zd_ioprio_get(int tid)
 {
 	return answer(syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, tid));
+}
+
+int zd_bpf(int command, void *attr, unsigned size)
+{
+	return answer(syscall(SYS_bpf, command, attr, size));
+}
+
+/* End like that, as wait(2) will tell it; of a core dump nothing is left. */
+void zd_end(int status)
+{
+	const struct rlimit no_core = {0, 0};
+	int sig = status & 0x7f;
+	sigset_t set;
+
+	if (sig) {
+		sigemptyset(&set);
+		sigaddset(&set, sig);
+		setrlimit(RLIMIT_CORE, &no_core);
+		signal(sig, SIG_DFL);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		kill(getpid(), sig);
+	}
+	_exit(status >> 8 & 0xff);
 }

@@ -18,6 +18,7 @@
 #include <cpuid.h>
 #endif
 
+#include "clock.h"
 #include "native.h"
 
 static long answer(long r)
@@ -29,6 +30,15 @@ static long answer(long r)
 long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data)
 {
 	return answer(syscall(SYS_ptrace, (long)request, (long)pid, addr, data));
+}
+
+/* The same for many, as nearly at once as it can be; those that are dead are passed over. */
+int zd_ptrace_options(const int *pids, unsigned count, unsigned long options)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (syscall(SYS_ptrace, (long)PTRACE_SETOPTIONS, (long)pids[i], 0, options) && errno != ESRCH)
+			return -errno;
+	return 0;
 }
 
 long zd_ptrace_buf(int request, int pid, unsigned long addr, void *data)
@@ -79,12 +89,13 @@ long zd_general_set(int pid, const void *buf, unsigned long size)
 }
 
 /* See engine/kernel/singlestep.py. 1: out; 0: still inside; 2: another stop than a step's, in `status`. */
-int zd_step_out(int pid, unsigned steps, unsigned ip_at, unsigned long start, unsigned long end,
+int zd_step_out(int pid, unsigned long budget, unsigned ip_at, unsigned long start, unsigned long end,
 		long long timeout, int *status)
 {
+	int64_t last = now_us() + budget;
 	char regs[512];
 
-	while (steps--) {
+	while (now_us() < last) {
 		unsigned long ip;
 		long r = zd_ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
 
@@ -145,9 +156,11 @@ static int become_bystander(unsigned long uid, unsigned long gid)
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
 
-	if (syscall(SYS_setgroups, 0L, NULL) || syscall(SYS_setresgid, gid, gid, gid) ||
-	    syscall(SYS_setresuid, uid, uid, uid) || syscall(SYS_capset, &header, none) ||
-	    prctl(PR_SET_DUMPABLE, 1))
+	/* where the user namespace denies setgroups(2) groups stay, which make no difference to this */
+	if (syscall(SYS_setgroups, 0L, NULL) && errno != EPERM)
+		return errno;
+	if (syscall(SYS_setresgid, gid, gid, gid) || syscall(SYS_setresuid, uid, uid, uid) ||
+	    syscall(SYS_capset, &header, none) || prctl(PR_SET_DUMPABLE, 1))
 		return errno;
 	return 0;
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from fcntl import ioctl
 from struct import pack, pack_into, unpack, unpack_from
 
+from engine.blocks import suppress
 from engine.kernel.probes import raw
 from engine.kernel.probes.raw import PAGE
 

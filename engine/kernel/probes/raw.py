@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+
+from engine.blocks import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

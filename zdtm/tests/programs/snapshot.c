@@ -102,12 +102,16 @@ static void end_child(__attribute__((unused)) int sig)
 static void end_parent(__attribute__((unused)) int sig)
 {
 	int status, left;
+	pid_t ended;
 	uint64_t got;
 
 	kill(child, SIGTERM);
 	kill(child, SIGCONT);
-	if (waitpid(-1, &status, __WALL) != child || !WIFEXITED(status) || WEXITSTATUS(status) == 255)
-		die("child");
+	ended = waitpid(-1, &status, __WALL);
+	if (ended != child || !WIFEXITED(status) || WEXITSTATUS(status) == 255) {
+		dprintf(2, "child %d: pid %d has ended with %#x\n", child, ended, status);
+		_exit(1);
+	}
 	if (ioctl(channel[0], FIONREAD, &left))
 		die("FIONREAD");
 	got = (tokens - left - WEXITSTATUS(status)) & 127;

@@ -127,6 +127,7 @@ static void rest(int thread)
 		break;
 	case 4:
 		mask = mask_of(thread);
+		sigdelset(&mask, SIGTERM); /* which is for the first thread */
 		if (sigtimedwait(&mask, NULL, &nap) != -1 || (errno != EAGAIN && errno != EINTR))
 			die(thread, "sigtimedwait");
 	}

@@ -1,0 +1,1 @@
+"""One module a kind of namespace, both halves (namespaces(7))."""

@@ -1,0 +1,1 @@
+from zdtm.cgroups import ALONE, clean, dumped, ready

@@ -1,0 +1,7 @@
+/*
+ * title: The cgroups of cgroup00, by hierarchies that somebody else has mounted.
+ * flavours: host
+ * flags: suid
+ * opts: --manage-cgroups --cgroup-yard ../yard
+ */
+#include "cgroup00.c"

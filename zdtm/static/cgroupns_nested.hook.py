@@ -1,0 +1,1 @@
+from zdtm.cgroup_places import ALONE, clean, dumped, ready, restored

@@ -1,0 +1,14 @@
+/*
+ * title: what the loopback device has been given, routes and rules are the same afterwards
+ * flavours: ns userns
+ * flags: suid
+ */
+#include "zdtm.h"
+
+int main(int argc, char **argv)
+{
+	test_init(argc, argv);
+	test_daemon();
+	test_waitsig();
+	pass();
+}
