@@ -23,6 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import container
 import page
 import workload
 from workload import Workload
@@ -68,23 +69,31 @@ class Bench:
     def round_of(self, criu: Path, name: str) -> dict[str, float]:
         """One dump of a live workload, one dump, one restore."""
         out: dict[str, float] = {}
+        kind = container.Container if name == "container" else Workload
+        work: Workload | None = None
         try:
-            work = Workload(self.worker, name)
+            work = kind(self.worker, name)
             work.runs()
             work.gap()
-            self.run(criu, "dump", "-R", "-t", work.pid, "-D", self.images)
+            self.run(criu, "dump", "-R", "-t", work.pid, "-D", self.images, *work.dump_options)
             work.runs()
             out["pause"] = work.gap()
             work.answers()
             out["images"] = self.empty()
-            out["dump"], out["dump memory"] = self.run(criu, "dump", "-t", work.pid, "-D", self.images)
+            command = ("dump", "-t", work.pid, "-D", self.images, *work.dump_options)
+            out["dump"], out["dump memory"] = self.run(criu, *command)
             workload.reap()
-            out["restore"], out["restore memory"] = self.run(criu, "restore", "-d", "-D", self.images)
+            work.dumped()
+            command = ("restore", "-d", "-D", self.images, *work.restore_options)
+            out["restore"], out["restore memory"] = self.run(criu, *command)
+            work.restored()
             work.runs()
             work.answers()
         finally:
             workload.kill_all()
             self.empty()
+            if work:
+                work.close()
         return out
 
     def floor(self, mib: int) -> dict[str, float]:
@@ -173,8 +182,12 @@ def arguments() -> argparse.Namespace:
 def build(programs: Path) -> None:
     """Compile the processes of the benchmark, and our Python: where it may not write, each start would."""
     subprocess.run([sys.executable, "-m", "compileall", "-q", HERE.parent / "engine"], check=True)
-    for name in ("worker", "command"):
-        command = ["gcc", "-O2", "-Wall", "-pthread", "-o", str(programs / name), str(HERE / f"{name}.c")]
+    for name, source, how in (
+        ("worker", "worker.c", ()),
+        (container.PROGRAM, "worker.c", ("-static",)),
+        ("command", "command.c", ()),
+    ):
+        command = ["gcc", "-O2", "-Wall", "-pthread", *how, "-o", str(programs / name), str(HERE / source)]
         subprocess.run(command, check=True)
 
 

@@ -20,6 +20,9 @@ GOALS = {
     ("fragmented", "restore"): 1.0,
     ("idle", "dump"): 1.0,
     ("idle", "restore"): 1.0,
+    ("fds", "dump"): 1.0,
+    ("fds", "restore"): 1.0,
+    ("fds", "pause"): 1.0,
 }
 _PLOTTED = {"dump": "#4878a8", "restore": "#6aa84f", "pause": "#e0a030"}
 _BAR, _GAP, _LEFT, _WIDTH, _TOP = 14, 12, 190, 760, 56  # px

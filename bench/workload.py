@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-NAMES: dict[str, tuple[str, int]] = {  # how worker.c is told what to be; a number is of MiB, tasks or threads
+NAMES: dict[str, tuple[str, int]] = {  # how worker.c is told what to be; a number is of MiB, tasks, threads or files
     "idle": ("random", 0),
     "64 MiB": ("random", 64),
     "1 GiB": ("random", 1024),
@@ -23,6 +23,8 @@ NAMES: dict[str, tuple[str, int]] = {  # how worker.c is told what to be; a numb
     "zeroes": ("zero", 1024),
     "tree": ("tree", 100),
     "threads": ("threads", 500),
+    "fds": ("fds", 1000),
+    "container": ("container", 10),
 }
 # struct seen of worker.c
 _GAP, _ROUNDS, _ASKED, _ANSWERS, _WRONG, _OTHERS = 0, 8, 16, 20, 24, 28
@@ -69,21 +71,37 @@ def kill_all() -> None:
 class Workload:
     """One process, or a tree, or threads; and what its spinning task sees. `pid` is the same before and after."""
 
+    dump_options: tuple[str, ...] = ()
+    restore_options: tuple[str, ...] = ()
+
     def __init__(self, program: Path, name: str) -> None:
         kind, count = NAMES[name]
-        self.tasks = {"tree": count, "relatives": 2}.get(kind, 1)
+        self.tasks = {"tree": count, "container": count, "relatives": 2}.get(kind, 1)
         self.threads = 1 + count if kind == "threads" else 1
         self.file = program.with_name("seen")
         self.file.unlink(missing_ok=True)
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
         argv = [str(program), str(self.file), kind, str(count)]
         self.pid = os.posix_spawn(program, argv, os.environ, file_actions=null, setsid=True)
+        self.started()
         _until(lambda: self.file.exists() and self.file.stat().st_size >= 4096, "it does not start")
         with open(self.file, "r+b") as f:
             self.seen = mmap.mmap(f.fileno(), 4096)
         self.runs()
         self.others = self._word(_OTHERS)
         self.answers()
+
+    def started(self) -> None:
+        """There is a first process, which may need something from outside."""
+
+    def dumped(self) -> None:
+        """It has been dumped, and is gone."""
+
+    def restored(self) -> None:
+        """It has been restored: `pid` is again that of the first process."""
+
+    def close(self) -> None:
+        """All tasks are gone."""
 
     def _word(self, at: int) -> int:
         return int(struct.unpack_from("<I", self.seen, at)[0])
