@@ -82,7 +82,8 @@ class Survey:
         out = []
         for ends in self.ends.values():
             d = ends.first
-            if d is not None and not (ends.reader and ends.writer) and self.is_open(d):
+            # of who runs nothing is borrowed: a FIFO would keep what its task has closed
+            if d is not None and not (ends.reader and ends.writer) and (not self.scope.frozen or self.is_open(d)):
                 ends.outside = WRITING if ends.reader else READING
                 out.append((d, ends))
         return out

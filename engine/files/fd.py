@@ -101,9 +101,10 @@ class Descriptor:
         return self._info
 
     def is_gone(self) -> bool:
-        """Has it been closed since, so that nothing or something else has its number?"""
+        """Has it been closed, so that nothing or something else has its number, since or while it was looked at?"""
         try:
-            return os.readlink(self.path) != self.link
+            st = os.stat(self.path)
+            return (st.st_dev, st.st_ino) != (self.dev, self.ino) or os.readlink(self.path) != self.link
         except (FileNotFoundError, ProcessLookupError):
             return True
 

@@ -93,7 +93,7 @@ class Survey(ends.Survey):
             which = "reading" if its.outside == ends.READING else "writing"
             who = ends.holder(d, its.outside, pids)
             if not who and not self.scope.frozen:
-                continue  # the tree itself may have opened it since: what it has when it is frozen counts
+                continue  # nobody has it, or the tree itself by now: what it has when it is frozen counts
             who = who or "by nobody to be seen"
             mount, inode = d.mnt_id, d.stat.st_ino
             out.append(

@@ -14,7 +14,7 @@ from fcntl import F_SETFL, fcntl
 from select import POLLHUP, POLLRDHUP, poll
 from time import sleep
 
-from engine.blocks import closing
+from engine.blocks import closing, suppress
 from engine.errors import BadImage, EngineError, KernelError, Unsupported
 from engine.files import inet_groups, kinds
 from engine.files import sockets as common
@@ -44,7 +44,12 @@ _PROTOCOLS = {so.IPPROTO_UDP: "UDP", so.IPPROTO_UDPLITE: "UDP-Lite"}
 
 
 def check(d: Descriptor, scope: Scope) -> None:
-    """Unsupported for what is to be sent yet, which nothing tells, and for eBPF filters."""
+    """Unsupported for what is to be sent yet, which nothing tells, and for eBPF filters.
+
+    Only of who is frozen: a copy of the socket, which tells these, would keep the port of one that its task closes.
+    """
+    if not scope.frozen:
+        return
     with closing(Held(d)) as held:
         common.check_options(held.fd, str(d))
         left = _UNSENT_S
@@ -61,40 +66,35 @@ def check(d: Descriptor, scope: Scope) -> None:
 
 
 class Survey(common.Survey):
-    """Besides the network namespaces: what sock_diag(7) says of the sockets in each, asked once, of a frozen tree."""
+    """Those of a tree, and what a dump asks of their namespaces once."""
 
-    __slots__ = ("_groups", "_rows", "known")
+    __slots__ = ("_groups", "known")
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self._groups: dict[int, list[inet_groups.Group]] = {}
         self.known: dict[tuple[int, ...], list[bytes]] = {}  # options of new sockets
-        self._rows: dict[tuple[int, int, int], dict[int, sock_diag.Row]] = {}
 
-    def groups(self, fd: int) -> list[inet_groups.Group]:
-        """The multicast groups that anybody has joined in the namespace of a socket."""
+    def ask(self) -> dict[int, sock_diag.Row]:
+        """Those that have a port."""
+        out: dict[int, sock_diag.Row] = {}
+        for family in _WORDS:
+            out.update(sock_diag.inet(family, so.IPPROTO_UDP))
+            with suppress(KernelError):  # a kernel that tells of UDP, and not of this, has none of them
+                out.update(sock_diag.inet(family, so.IPPROTO_UDPLITE))
+        return out
+
+    def look(self, fd: int, ino: int) -> tuple[sock_diag.Row | None, list[inet_groups.Group]]:
+        """Of a socket that has a port; and the multicast groups that anybody has joined in its namespace."""
         ns = sockets.net_ns(fd)
         try:
-            ino = os.fstat(ns).st_ino
-            if ino not in self._groups:
+            inode = os.fstat(ns).st_ino
+            if inode not in self._groups:
                 with within(ns, "net"):
-                    self._groups[ino] = inet_groups.joined()
+                    self._groups[inode] = inet_groups.joined()
+            return self.listed(ns).get(ino), self._groups[inode]
         finally:
             os.close(ns)
-        return self._groups[ino]
-
-    def row(self, fd: int, ino: int) -> sock_diag.Row | None:
-        """Of one that has a port."""
-        family, _, protocol = common.family_of(fd)
-        ns = sockets.net_ns(fd)
-        try:
-            key = (os.fstat(ns).st_ino, family, protocol)
-            if key not in self._rows:
-                with within(ns, "net"):
-                    self._rows[key] = sock_diag.inet(family, protocol)
-        finally:
-            os.close(ns)
-        return self._rows[key].get(ino)
 
 
 def dump(entry: Any, d: Descriptor, files: FileTable) -> None:
@@ -114,7 +114,7 @@ def dump(entry: Any, d: Descriptor, files: FileTable) -> None:
         isk.src_addr.extend(source)
         isk.dst_addr.extend((peer + [0] * 4)[: len(source)])
         survey: Survey = files.survey.of(kinds.module("inet"))
-        row = survey.row(fd, d.ino) if isk.src_port else None
+        row, groups = survey.look(fd, d.ino)
         isk.state = row.state if row else ip.CLOSE
         if shut := row.shutdown if row else _shut(fd):
             isk.shutdown = shut
@@ -125,7 +125,7 @@ def dump(entry: Any, d: Descriptor, files: FileTable) -> None:
         common.dump_options(fd, isk.opts, _more(isk), survey.known)
         _dump_ip(fd, isk)
         isk.tcp_opts.SetInParent()
-        inet_groups.dump(fd, isk, survey.groups(fd))
+        inet_groups.dump(fd, isk, groups)
         if isk.src_port and _needs_scope(isk):
             isk.ifname = isk.opts.so_bound_dev
 

@@ -68,7 +68,7 @@ class Survey(ends.Survey):
     def write(self, images: Images, message: Any) -> None:
         """Write what waits in them, while the tree is frozen."""
         for d, its in self.look_outside():
-            if self.scope.has_mounts and f"pipe_ino={d.stat.st_ino}" in proc.read_text(f"/proc/{d.pid}/mountinfo"):
+            if self.scope.has_mounts and f"pipe_ino={d.stat.st_ino}" in proc.mountinfo(d.pid):
                 continue  # an autofs: it comes back with that
             which = "reading" if its.outside == ends.READING else "writing"
             self.scope.log.warn(

@@ -17,7 +17,7 @@ from engine.files import ghost, linked
 from engine.files.fd import DELETED, O_CLOEXEC, O_TMPFILE, shown
 from engine.files.kinds import GHOST, LINKED, PROCFS
 from engine.images.schema import text
-from engine.kernel import mounts
+from engine.kernel import mounts, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def is_silly(name: str) -> bool:
 
 def _is_nfs(pid: int, st: os.stat_result) -> bool:
     device = f"{os.major(st.st_dev)}:{os.minor(st.st_dev)}"
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
-        return any(
-            line.split(" ", 3)[2] == device and line.partition(" - ")[2].startswith(("nfs ", "nfs4 ")) for line in f
-        )
+    lines = proc.mountinfo(pid).splitlines()
+    return any(
+        line.split(" ", 3)[2] == device and line.partition(" - ")[2].startswith(("nfs ", "nfs4 ")) for line in lines
+    )
 
 
 def _other_node(pid: int, st: os.stat_result, scope: Scope) -> str:

@@ -197,7 +197,7 @@ class Scope:
 
     def _is_in(self, who: str, mnt_id: int) -> bool:
         if who not in self._mounts:
-            self._mounts[who] = _numbers(proc.read_text(f"/proc/{who}/mountinfo"))
+            self._mounts[who] = _numbers(proc.mountinfo(who))
         return mnt_id in self._mounts[who]
 
     def is_covered(self, pid: int, mnt_id: int, name: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import struct
 
-from engine.blocks import closing
+from engine.blocks import closing, suppress
 from engine.errors import BadImage, KernelError, Unsupported
 from engine.files.fd import Descriptor
 from engine.files.held import Held
@@ -30,15 +30,15 @@ _INT_MAX = (1 << 31) - 1
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 _IMAGE = "files.img"
 
-# (family, type, protocol) -> module of engine/files
-_KINDS: dict[tuple[int, int, int], str] = {
-    (so.AF_INET, so.SOCK_DGRAM, so.IPPROTO_UDP): "inet",
-    (so.AF_INET, so.SOCK_DGRAM, so.IPPROTO_UDPLITE): "inet",
-    (so.AF_INET6, so.SOCK_DGRAM, so.IPPROTO_UDP): "inet",
-    (so.AF_INET6, so.SOCK_DGRAM, so.IPPROTO_UDPLITE): "inet",
-    (so.AF_UNIX, so.SOCK_STREAM, 0): "unix",
-    (so.AF_UNIX, so.SOCK_DGRAM, 0): "unix",
-    (so.AF_UNIX, so.SOCK_SEQPACKET, 0): "unix",
+_PROTOCOL = "system.sockprotoname"
+# its name -> module of engine/files
+_KINDS = {
+    b"UDP": "inet",
+    b"UDP-Lite": "inet",
+    b"UDPv6": "inet",
+    b"UDPLITEv6": "inet",
+    b"UNIX": "unix",  # datagrams and sequenced packets
+    b"UNIX-STREAM": "unix",
 }
 # Options that have fields of their own: field -> number; true ones are what they are not by themselves.
 _BOOLS = {
@@ -79,11 +79,8 @@ _MORE = (
 
 
 def module_of(d: Descriptor) -> str | None:
-    """The module for a socket, by its family and type; None for one that is not supported, and for a mere path."""
-    if d.flags & os.O_PATH:
-        return None
-    with closing(Held(d)) as held:
-        return _KINDS.get(family_of(held.fd))
+    """The module for a socket, by its protocol; None for one that is not supported, and for a mere path. OSError."""
+    return None if d.flags & os.O_PATH else _KINDS.get(os.getxattr(d.path, _PROTOCOL).rstrip(b"\0"))
 
 
 def family_of(fd: int) -> tuple[int, int, int]:
@@ -264,24 +261,49 @@ def _kernel_word(word: int) -> int:
 
 
 class Survey:
-    """The network namespaces that sockets were made in: one that no task is in is held for the dump (held.py)."""
+    """What sock_diag(7) says of a tree's sockets of one family, and the network namespaces that they were made in.
 
-    __slots__ = ("_found", "_scope")
+    One that no task is in is held for the dump (held.py).
+    """
+
+    __slots__ = ("_lists", "_scope", "its")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._found: dict[int, Descriptor] = {}
+        self.its: dict[int, Descriptor] = {}  # by inode
+        self._lists: dict[int, dict[int, Any]] = {}  # by inode of the network namespace
 
     def add(self, d: Descriptor) -> None:
         """One more descriptor."""
-        with closing(Held(d)) as held:
-            self._found.setdefault(net_ns(held.fd), d)
+        self.its.setdefault(d.ino, d)
+
+    def ask(self) -> dict[int, Any]:
+        """All sockets of the family in the namespace that the engine is in, by inode. KernelError."""
+        raise NotImplementedError
+
+    def listed(self, ns: int) -> dict[int, Any]:
+        """The same of that which a descriptor is of; asked once."""
+        inode = os.fstat(ns).st_ino
+        if inode not in self._lists:
+            with within(ns, "net"):
+                self._lists[inode] = self.ask()
+        return self._lists[inode]
+
+    def beside(self, ino: int) -> dict[int, Any]:
+        """All in the namespace of a socket, itself among them; nothing where it is in no list."""
+        return next((rows for rows in self._lists.values() if ino in rows), {})
 
     def blockers(self, pids: set[int]) -> list[str]:
-        """Namespaces that cannot be entered; `pids` are those of all threads of the tree."""
+        """Namespaces that cannot be entered; `pids` are those of all threads of the tree.
+
+        A socket that no list has is asked itself where it is: it has no name or port that a copy could keep.
+        """
         out = []
-        for inode, d in self._found.items():
-            if any(_is_in(pid, inode) for pid in ("self", *map(str, pids))):
+        for pid in pids:
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                self._look(f"/proc/{pid}/ns/net")
+        for d in self.its.values():
+            if self.beside(d.ino):
                 continue
             try:
                 with closing(Held(d)) as held:
@@ -290,18 +312,23 @@ class Survey:
                 if not d.is_gone():
                     raise
                 continue
+            inode = os.fstat(ns).st_ino
+            if inode in self._lists or inode == self._scope.namespaces.own["net"].inode:
+                os.close(ns)
+                continue
             out += self._scope.hold_of(d, "its network namespace", "net", inode, ns)
         return out
 
+    def _look(self, path: str) -> None:
+        if os.stat(path).st_ino not in self._lists:
+            ns = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.listed(ns)
+            finally:
+                os.close(ns)
+
     def write(self, images: Images, message: Any) -> None:
         """There is no image of their own."""
-
-
-def _is_in(pid: str, inode: int) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino == inode
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return False
 
 
 class in_net:

@@ -350,7 +350,8 @@ def blockers(pid: int, survey: Survey, scope: Scope) -> list[str]:
         try:
             survey.add(_checked(d, scope), d)
         except Unsupported as e:
-            out += e.blockers
+            if not d.is_gone():
+                out += e.blockers
         except KernelError:
             if not d.is_gone():
                 raise

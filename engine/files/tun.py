@@ -34,8 +34,13 @@ TYPE = 15  # fd_types.TUNF
 
 
 def check(d: Descriptor, scope: Scope) -> None:
-    """Unsupported for a device of the engine's own network namespace that would be gone."""
+    """Unsupported for a device of the engine's own network namespace that would be gone.
+
+    Only of who is frozen it is asked: a copy of the file would keep the device of one that its task closes.
+    """
     regular.check_name(d, scope)
+    if not scope.frozen:
+        return
     with closing(Held(d)) as held:
         name, flags = tun.flags_of(held.fd)
         inode = net_inode(held.fd)
@@ -71,14 +76,17 @@ def dump(entry: Any, d: Descriptor, files: FileTable) -> None:
 class Survey:
     """The network namespaces of files: they come back when a task is in them."""
 
-    __slots__ = ("_files", "_own")
+    __slots__ = ("_files", "_frozen", "_own")
 
     def __init__(self, scope: Scope) -> None:
         self._own = scope.namespaces.own["net"].inode
+        self._frozen = scope.frozen
         self._files: list[tuple[str, int]] = []
 
     def add(self, d: Descriptor) -> None:
         """One more descriptor."""
+        if not self._frozen:
+            return
         with closing(Held(d)) as held:
             self._files.append((str(d), net_inode(held.fd)))
 

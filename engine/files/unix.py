@@ -16,7 +16,6 @@ from engine.files.held import Held
 from engine.images.schema import set_text, text
 from engine.kernel import sockets as kernel_sockets
 from engine.kernel import unix_diag
-from engine.kernel.namespaces import within
 from engine.kernel.uapi import socket as so
 
 TYPE_CHECKING = False
@@ -37,22 +36,30 @@ _KINDS = {so.SOCK_STREAM: "stream", so.SOCK_SEQPACKET: "sequenced packets"}
 
 
 def check(d: Descriptor, scope: Scope) -> None:
-    """Unsupported for sockets with connections, and for what cannot be taken out of a queue as it is in there."""
+    """Unsupported for sockets with connections, and for what cannot be taken out of a queue as it is in there.
+
+    Only of who is frozen all of it is asked: a copy of the socket would keep the name of one that its task closes.
+    """
+    if number := int(d.info.get("scm_fds", "0")):
+        what = f"{number} descriptors wait in its queue (SCM_RIGHTS)"
+        raise Unsupported([f"{d}: {what}: not supported yet; have them received before the dump"])
+    if not scope.frozen:
+        return
     with closing(Held(d)) as held:
-        _, kind, _ = sockets.family_of(held.fd)
-        if kind != so.SOCK_DGRAM:
-            what = (
-                f"a unix socket for a {_KINDS[kind]}" if kind == so.SOCK_STREAM else f"a unix socket for {_KINDS[kind]}"
-            )
-            raise Unsupported([f"{d}: {what} is not supported yet; close it before the dump"])
+        if refusal := _refusal(d, sockets.family_of(held.fd)[1]):
+            raise Unsupported([refusal])
         sockets.check_options(held.fd, str(d))
-        if number := int(d.info.get("scm_fds", "0")):
-            what = f"{number} descriptors wait in its queue (SCM_RIGHTS)"
-            raise Unsupported([f"{d}: {what}: not supported yet; have them received before the dump"])
         is_told = kernel_sockets.number(held.fd, so.SOL_SOCKET, so.SO_PASSCRED)
         if is_told and _has_waiting(held.fd):
             what = "what waits in its queue comes with the credentials of its senders (SO_PASSCRED)"
             raise Unsupported([f"{d}: {what}: not supported yet; have that received before the dump"])
+
+
+def _refusal(d: Descriptor, kind: int) -> str:
+    if kind == so.SOCK_DGRAM:
+        return ""
+    what = f"a unix socket for {'a ' * (kind == so.SOCK_STREAM)}{_KINDS[kind]}"
+    return f"{d}: {what} is not supported yet; close it before the dump"
 
 
 def _has_waiting(fd: int) -> bool:
@@ -149,18 +156,15 @@ def _is_there(pid: int, directory: str, name: str, st: os.stat_result, scope: Sc
 class Survey(sockets.Survey):
     """The sockets of a tree: their peers have to be in it."""
 
-    __slots__ = ("_its", "_told", "_waiting")
+    __slots__ = ("_waiting",)
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self._its: dict[int, Descriptor] = {}
         self._waiting: dict[int, list[tuple[bytes, bytes]]] = {}
-        self._told: dict[int, dict[int, unix_diag.UnixSocket]] = {}  # by inode of the network namespace
 
-    def add(self, d: Descriptor) -> None:
-        """One more descriptor."""
-        super().add(d)
-        self._its.setdefault(d.ino, d)
+    def ask(self) -> dict[int, unix_diag.UnixSocket]:
+        """All of them."""
+        return unix_diag.unix_sockets()
 
     def found(self, ident: int, waiting: list[tuple[bytes, bytes]]) -> None:
         """What waits in a file of that id, and its senders."""
@@ -171,46 +175,28 @@ class Survey(sockets.Survey):
         ns = kernel_sockets.net_ns(fd)
         try:
             inode = os.fstat(ns).st_ino
-            if inode not in self._told:
-                with within(ns, "net"):
-                    self._told[inode] = unix_diag.unix_sockets()
+            its = self.listed(ns).get(d.ino)
         finally:
             os.close(ns)
         known = self._scope.namespaces.find("net", inode)
         if known is None:
             raise Unsupported([f"{d}: it was made in network namespace net:[{inode}], which has come up since"])
-        if d.ino not in self._told[inode]:
-            raise Unsupported([f"{d}: the kernel does not tell of it (CONFIG_UNIX_DIAG)"])
-        return known.ident, self._told[inode][d.ino]
+        if its is None:
+            raise Unsupported([f"{d}: the kernel does not tell of it"])
+        return known.ident, its
 
     def blockers(self, pids: set[int]) -> list[str]:
-        """Peers outside of the tree, one line each."""
+        """Kinds that are not supported and peers outside of the tree, one line each."""
         out = super().blockers(pids)
-        told: dict[int, dict[int, unix_diag.UnixSocket]] = {}
-        for d in self._its.values():
-            try:
-                with closing(Held(d)) as held:
-                    ns = kernel_sockets.net_ns(held.fd)
-                    closed = _sun_path(kernel_sockets.peer(held.fd))
-            except KernelError:
-                if not d.is_gone():
-                    raise
+        for d in self.its.values():
+            its = self.beside(d.ino).get(d.ino)
+            if its is None:
                 continue
-            try:
-                inode = os.fstat(ns).st_ino
-                if inode not in told:
-                    told[inode] = {}
-                    with within(ns, "net"):
-                        told[inode] = unix_diag.unix_sockets()
-            except KernelError as e:
-                if e.call.startswith("sock_diag"):  # a namespace that cannot be entered has been said
-                    out.append(f"{d}: the kernel does not tell of unix sockets ({e}): it needs CONFIG_UNIX_DIAG")
-            finally:
-                os.close(ns)
-            its = told.get(inode, {}).get(d.ino)
-            if its and its.peer == 0:
-                out += _closed_blocker(d, closed, told[inode])
-            if its and its.peer and its.peer not in self._its and not self._is_seen(its.peer):
+            if refusal := _refusal(d, its.type):
+                out.append(refusal)
+            elif its.peer == 0 and self._scope.frozen:
+                out += _closed_blocker(d, self.beside(d.ino))
+            elif its.peer and its.peer not in self.its and not self._is_seen(its.peer):
                 out.append(
                     f"{d}: its peer socket:[{its.peer}] is outside of the tree: "
                     "dump both together, or disconnect it before the dump"
@@ -235,8 +221,10 @@ class Survey(sockets.Survey):
             images.write_payload(sk_queue.KIND, (), packets)
 
 
-def _closed_blocker(d: Descriptor, name: bytes, told: dict[int, unix_diag.UnixSocket]) -> list[str]:
+def _closed_blocker(d: Descriptor, told: dict[int, unix_diag.UnixSocket]) -> list[str]:
     """A peer that is closed is made again for a moment, to be connected to: its abstract name has to be free."""
+    with closing(Held(d)) as held:
+        name = _sun_path(kernel_sockets.peer(held.fd))
     if not name or name[0] or all(its.name != name for its in told.values()):
         return []
     what = f"it is connected to a socket that is closed, and whose name another one has now, @{_shown(name)}"

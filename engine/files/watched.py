@@ -149,7 +149,7 @@ def unescaped(word: str) -> str:
 
 def mounts(pid: int | str) -> list[Mount]:
     """Those that a task sees; of each file system whole ones first."""
-    found = [Mount(line) for line in proc.read_text(f"/proc/{pid}/mountinfo").splitlines()]
+    found = [Mount(line) for line in proc.mountinfo(pid).splitlines()]
     return sorted(found, key=lambda mount: mount.root != "/")
 
 

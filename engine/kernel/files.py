@@ -32,9 +32,10 @@ _SLOT = 4096
 def rows(pid: int, names: bool) -> Iterator[tuple[bytes, bool]]:
     """Of each descriptor that a task has open, ascending: what `parse` takes. OSError, KernelError when it is gone.
 
-    With `names` also whether its link leads there as a name, for the engine. That waits for whoever serves the file
-    system. Pipes are left out then, but for those whose input and output somebody is told of: they need no look before
-    the freeze. `pid` may be that of a thread, where its leader has ended.
+    With `names` the task runs: no file of its is held, but for those with O_ASYNC, of which alone the owner is told.
+    Pipes are left out: they need no look before the freeze. It is also told whether its link leads there as a name,
+    for the engine, which waits for whoever serves the file system. `pid` may be that of a thread, where its leader has
+    ended.
     """
     looking = Looking([pid], names)
     try:

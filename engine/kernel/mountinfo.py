@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from engine.kernel import mounts
+from engine.kernel import mounts, proc
 from engine.kernel.namespaces import entered
-from engine.kernel.proc import read_text
 
 _FLAGS = {
     "ro": mounts.MS_RDONLY,
@@ -100,14 +99,14 @@ def read(pid: int) -> list[Mount]:
     Who enters a namespace gets what is on top there. Where another root lies below, a process that was there before it
     was covered sees more.
     """
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    own = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with entered(pid, "mnt"):
-            found = parse(read_at(proc))
+            found = parse(read_at(own))
     finally:
-        os.close(proc)
+        os.close(own)
     if os.readlink(f"/proc/{pid}/root") == "/":
-        seen = parse(read_text(f"/proc/{pid}/mountinfo"))
+        seen = parse(proc.mountinfo(pid))
         if len(seen) > len(found):
             return seen
     return found

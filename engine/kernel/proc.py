@@ -1,5 +1,6 @@
 """proc(5): what the kernel tells about a task from outside, parsed and nothing more. Sizes are bytes."""
 
+import errno
 import os
 
 PROT = {"r": 1, "w": 2, "x": 4}
@@ -42,6 +43,19 @@ def read_text(path: str) -> str:
     finally:
         os.close(fd)
     return os.fsdecode(b"".join(parts))
+
+
+def mountinfo(pid: int | str) -> str:
+    """The text of /proc/PID/mountinfo (proc_pid_mountinfo(5)); who ends has none well before it is gone.
+
+    ProcessLookupError then, as if it were.
+    """
+    try:
+        return read_text(f"/proc/{pid}/mountinfo")
+    except OSError as e:
+        if e.errno != errno.EINVAL:
+            raise
+        raise ProcessLookupError(errno.ESRCH, "it is ending", f"/proc/{pid}/mountinfo") from e
 
 
 def write_text(path: str, text: str, at: int | None = None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from struct import Struct
 
+from engine.errors import KernelError
 from engine.kernel import netlink
 
 AF_UNIX = 1
@@ -41,6 +43,12 @@ class UnixSocket:
 def unix_sockets() -> dict[int, UnixSocket]:
     """All of AF_UNIX in the namespace, by inode number; KernelError."""
     body = _REQUEST.pack(AF_UNIX, 0, 0, _ANY, 0, _SHOW, _ANY, _ANY)
+    what = "sock_diag(AF_UNIX)"
     with netlink.Netlink(_NETLINK_SOCK_DIAG) as link:
-        found = link.dump(_SOCK_DIAG_BY_FAMILY, body, "sock_diag(AF_UNIX)")
+        try:
+            found = link.dump(_SOCK_DIAG_BY_FAMILY, body, what)
+        except KernelError as e:
+            if e.errno != errno.ENOENT:
+                raise
+            raise KernelError(what, e.errno, "the kernel needs CONFIG_UNIX_DIAG") from e
     return {socket.ino: socket for socket in map(UnixSocket, found)}

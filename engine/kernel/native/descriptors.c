@@ -29,8 +29,8 @@
 #define STACK  (64ul << 10)
 
 struct task {			 /* whose descriptors are looked at */
-	int pidfd, infos, names; /* names: are those that links show to be tried? */
-	int fds;		 /* of our own */
+	int pidfd, infos, names; /* names: it runs, and those that links show are to be tried */
+	int fds;		 /* of its own where it runs, else of ours */
 	dev_t pipes;		 /* the file system of those that pipe(2) makes */
 };
 
@@ -54,25 +54,69 @@ static void ask_owner(int fd, struct zd_owner *o)
 	}
 }
 
-/*
- * What the link of a copy says, in bytes, or -errno. For that of the task's own the kernel would make an
- * inode.
- */
-static ssize_t ask_link(char *at, size_t room, const struct zd_fd *row, const struct task *t, int copy)
+/* What the link of a descriptor says, in bytes, or -errno. */
+static ssize_t ask_link(char *at, size_t room, const struct zd_fd *row, const struct task *t, int number)
 {
 	char name[16];
 	ssize_t n;
 
 	if (row->dev == t->pipes)
 		return snprintf(at, room, "pipe:[%lu]", row->ino);
-	snprintf(name, sizeof(name), "%d", copy);
+	snprintf(name, sizeof(name), "%d", number);
 	n = readlinkat(t->fds, name, at, room);
 	return n < 0 ? -errno : n;
 }
 
+static void put_stat(struct zd_fd *row, const struct stat *st, int number)
+{
+	*row = (struct zd_fd){
+		.mode = st->st_mode,
+		.ino = st->st_ino,
+		.dev = st->st_dev,
+		.nlink = st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.size = st->st_size,
+		.atime = st->st_atim.tv_sec * 1000000000ll + st->st_atim.tv_nsec,
+		.mtime = st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec,
+		.ctime = st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec,
+		.blksize = st->st_blksize,
+		.blocks = st->st_blocks,
+		.rdev = st->st_rdev,
+		.fd = number,
+	};
+}
+
+/* That alone; few have one, and these are not opened and closed all the time. */
+static void ask_owner_of(struct zd_fd *row, const struct task *t)
+{
+	int fd = syscall(SYS_pidfd_getfd, t->pidfd, row->fd, 0);
+
+	if (fd >= 0) {
+		ask_owner(fd, &row->owner);
+		close(fd);
+	}
+}
+
 /*
- * What a copy of it tells, its link at `at`. Closing that is no close of the task's: fasync entries, locks
- * and dnotify watches belong to others.
+ * What names in procfs tell of it, its link at `at`. Of a task that runs nothing is held: with a copy of ours
+ * a FIFO would keep what its task has closed, a port stay taken, a program be busy.
+ */
+static ssize_t ask_names(struct zd_fd *row, const struct task *t, int number, char *at, size_t room)
+{
+	char name[16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%d", number);
+	if (fstatat(t->fds, name, &st, 0))
+		return -errno;
+	put_stat(row, &st, number);
+	return ask_link(at, room, row, t, number);
+}
+
+/*
+ * What a copy of it tells, its link at `at`: for that of the task's own the kernel would make an inode.
+ * Closing the copy is no close of the task's: fasync entries, locks and dnotify watches belong to others.
  */
 static ssize_t ask_copy(struct zd_fd *row, const struct task *t, int number, char *at, size_t room)
 {
@@ -87,22 +131,7 @@ static ssize_t ask_copy(struct zd_fd *row, const struct task *t, int number, cha
 		close(fd);
 		return n;
 	}
-	*row = (struct zd_fd){
-		.mode = st.st_mode,
-		.ino = st.st_ino,
-		.dev = st.st_dev,
-		.nlink = st.st_nlink,
-		.uid = st.st_uid,
-		.gid = st.st_gid,
-		.size = st.st_size,
-		.atime = st.st_atim.tv_sec * 1000000000ll + st.st_atim.tv_nsec,
-		.mtime = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec,
-		.ctime = st.st_ctim.tv_sec * 1000000000ll + st.st_ctim.tv_nsec,
-		.blksize = st.st_blksize,
-		.blocks = st.st_blocks,
-		.rdev = st.st_rdev,
-		.fd = number,
-	};
+	put_stat(row, &st, number);
 	ask_owner(fd, &row->owner);
 	n = ask_link(at, room, row, t, fd);
 	close(fd);
@@ -156,12 +185,6 @@ static int is_named(const struct zd_fd *row, char *link)
 	return !lstat(link, &st) && st.st_dev == row->dev && st.st_ino == row->ino;
 }
 
-/* Is it the end of a pipe that nobody is told of? Of that a dump has nothing to refuse. */
-static int is_plain_pipe(const struct zd_fd *row, const struct task *t)
-{
-	return row->dev == t->pipes && !row->owner.pid;
-}
-
 /*
  * The row of one descriptor at `at`, with its link and its fdinfo behind; bytes used, 0 for no room, -errno,
  * NO_ROW if it is not open, or for a pipe that `told` says.
@@ -177,10 +200,10 @@ static long put_row(char *at, size_t room, const struct task *t, int number, uns
 		return 0;
 	at += sizeof(*row);
 	room -= sizeof(*row);
-	n = ask_copy(row, t, number, at, room);
+	n = t->names ? ask_names(row, t, number, at, room) : ask_copy(row, t, number, at, room);
 	if (n < 0)
 		return n;
-	if (t->names && is_plain_pipe(row, t)) {
+	if (t->names && row->dev == t->pipes) {
 		*told = ZD_PIPE;
 		return NO_ROW;
 	}
@@ -201,6 +224,8 @@ static long put_row(char *at, size_t room, const struct task *t, int number, uns
 	if (n < 0 || row->info == room)
 		return n;
 	parse_info(row, at);
+	if (t->names && row->flags & O_ASYNC)
+		ask_owner_of(row, t);
 	row->row = sizeof(*row) + row->link + row->info;
 	row->row += -row->row & 7;
 	return row->row <= room + sizeof(*row) + row->link ? (long)row->row : 0;
@@ -265,7 +290,8 @@ static int look(struct zd_fds *p)
 	t.infos = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t.infos < 0)
 		return -errno;
-	t.fds = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(name, sizeof(name), "/proc/%d/fd", p->pid);
+	t.fds = open(p->names ? name : "/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = t.fds < 0 ? -errno : put_rows(p, &t);
 	if (t.fds >= 0)
 		close(t.fds);

@@ -1,7 +1,8 @@
 /*
- * unix bound PATH | refused PATH: a datagram socket that is bound to PATH, with something that waits in it,
- * and one with PATH for an abstract name, less the first character; or what cannot be dumped, one of them
- * connected to PATH. Says so, sleeps until SIGTERM.
+ * unix bound PATH: a datagram socket that is bound to PATH, with something that waits in it, and one with
+ * PATH for an abstract name, less the first character. unix refused PATH, told PATH, replaced PATH: what
+ * cannot be dumped, one of them connected to PATH; a queue with credentials; a name that another socket has
+ * now. Says so, sleeps until SIGTERM.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -32,13 +33,21 @@ static int descriptor_to(int fd)
 
 static int refused(const struct sockaddr_un *outside)
 {
-	int one = 1, pair[2], told[2], fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	int pair[2], fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 
 	return !socketpair(AF_UNIX, SOCK_STREAM, 0, pair) && socket(AF_UNIX, SOCK_SEQPACKET, 0) > 0 &&
 	       !connect(fd, (struct sockaddr *)outside, sizeof(*outside)) &&
 	       !socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) && descriptor_to(pair[0]) &&
-	       !socketpair(AF_UNIX, SOCK_DGRAM, 0, told) &&
-	       !setsockopt(told[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) && write(told[1], "", 1) == 1;
+	       open("/proc/self/fd/3", O_PATH) > 0;
+}
+
+static int told(const struct sockaddr_un *name)
+{
+	int one = 1, pair[2];
+
+	(void)name;
+	return !socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) &&
+	       !setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) && write(pair[1], "", 1) == 1;
 }
 
 /* A socket whose peer is closed, and another one that has the name of that. */
@@ -67,6 +76,11 @@ static int bound(const struct sockaddr_un *name)
 	return !bind(from, (struct sockaddr *)&abstract, offsetof(struct sockaddr_un, sun_path) + length);
 }
 
+static const struct {
+	const char *name;
+	int (*make)(const struct sockaddr_un *name);
+} modes[] = {{"bound", bound}, {"refused", refused}, {"told", told}, {"replaced", replaced}};
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_un name = {.sun_family = AF_UNIX};
@@ -78,10 +92,9 @@ int main(int argc, char **argv)
 	if (argc < 3 || strlen(argv[2]) >= sizeof(name.sun_path))
 		return 1;
 	strcpy(name.sun_path, argv[2]);
-	if (!(strcmp(argv[1], "bound")
-		      ? refused(&name) && replaced(&name) && open("/proc/self/fd/3", O_PATH) > 0
-		      : bound(&name)))
-		return 1;
+	for (unsigned int i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+		if (!strcmp(argv[1], modes[i].name) && !modes[i].make(&name))
+			return 1;
 	write(1, "ready\n", 6);
 	while (!done)
 		sigsuspend(&before);
