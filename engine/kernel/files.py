@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
+from engine.errors import KernelError
 from engine.kernel import proc
 from engine.kernel._native import ffi, lib
 from engine.kernel.call import check
@@ -72,7 +74,12 @@ class Looking:
         parts: list[Any] = []
         for pid in pids:
             numbers = _numbers(pid)
-            self._pidfds.append(pidfd_of(pid))
+            try:
+                self._pidfds.append(pidfd_of(pid))
+            except KernelError as e:
+                if e.errno != errno.ESRCH:
+                    raise
+                raise ProcessLookupError(e.errno, os.strerror(e.errno), f"/proc/{pid}") from e
             first = len(parts)
             for at in range(0, len(numbers), _PART):
                 its = list(numbers[at : at + _PART])

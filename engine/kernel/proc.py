@@ -244,9 +244,16 @@ def fdinfo_lines(pid: int, fd: int, word: str) -> list[dict[str, str]]:
 
 
 def limits(pid: int) -> list[tuple[int, int]]:
-    """(soft, hard) of every resource in the order of RLIMIT_*; RLIM_INFINITY is 2**64-1."""
+    """(soft, hard) of every resource in the order of RLIMIT_*; RLIM_INFINITY is 2**64-1.
+
+    ProcessLookupError of one that is just being reaped, for which the kernel has an empty file.
+    """
+    path = f"/proc/{pid}/limits"
+    lines = read_text(path).splitlines()
+    if not lines:
+        raise ProcessLookupError(errno.ESRCH, "it has ended", path)
     out = []
-    for line in read_text(f"/proc/{pid}/limits").splitlines()[1:]:
+    for line in lines[1:]:
         soft, hard = line[26:].split()[:2]
         out.append((_limit(soft), _limit(hard)))
     return out

@@ -6,6 +6,8 @@ python-ptrace lacks SEIZE and INTERRUPT and costs 25 ms to import, hence this mo
 from __future__ import annotations
 
 import errno
+import os
+import time
 
 from engine.errors import Bug, EngineError, KernelError
 from engine.kernel._native import ffi, lib
@@ -19,12 +21,34 @@ if TYPE_CHECKING:
     from typing import Any
 
 XSTATE_MAX = 16384  # bytes; larger than any CPU's NT_X86_XSTATE set
+_SEIZE_US = 5000
+_SEE_OFF_S, _PAUSE_S = 0.5, 0.0002
+_ENDS = (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED)
 _ALL = 0xFFFFFFFFFFFFFFFF
 _FAULTS = (4, 7, 8, 11)  # SIGILL, SIGBUS, SIGFPE, SIGSEGV: blocked while code of ours runs, so it has done that
 
 
 class TaskGone(EngineError):
     """The thread died while it was being traced."""
+
+
+def moving(pids: list[int]) -> set[int]:
+    """Those that are in no stop of ours: that run, have ended, or are not traced."""
+    its = ffi.new("int[]", pids)
+    return set(its[0 : lib.zd_moving(its, len(pids))])
+
+
+def see_off(tracees: list[Tracee]) -> None:
+    """Those that could not be detached, as they have ended, or had not stopped yet.
+
+    A thread that another has ended, by exit_group(2) or execve(2), before it was let go is a zombie of ours, and its
+    process cannot end, or go on, until we have seen that.
+    """
+    end = time.monotonic() + _SEE_OFF_S
+    while tracees := [tracee for tracee in tracees if not tracee.has_ended() and not tracee.is_detached()]:
+        if time.monotonic() > end:
+            return  # it hangs in the kernel, and is detached by our own end
+        time.sleep(_PAUSE_S)
 
 
 class Tracee:
@@ -44,8 +68,11 @@ class Tracee:
         return check(lib.zd_ptrace(request, self.pid, addr, data), f"ptrace({name}, {self.pid})")
 
     def seize(self, options: int) -> None:
-        """PTRACE_SEIZE; KernelError EPERM when somebody else traces it or it may not be traced."""
-        self._request(pt.PTRACE_SEIZE, "PTRACE_SEIZE", 0, options)
+        """PTRACE_SEIZE; KernelError EPERM when somebody else traces it, or it has ended, or may not be traced.
+
+        ETIMEDOUT: its process executes a program, for which somebody may have to be reaped; it may be seized or not.
+        """
+        check(lib.zd_seize(self.pid, options, _SEIZE_US), f"ptrace(PTRACE_SEIZE, {self.pid})")
 
     def interrupt(self) -> None:
         """PTRACE_INTERRUPT: ask for a stop; see wait_event_stop."""
@@ -62,6 +89,33 @@ class Tracee:
             )
         check(r, f"waitpid({self.pid})")
         return self.decode()
+
+    def is_stopped(self) -> bool:
+        """Is it in a stop, whether that has been waited for or not?"""
+        return not moving([self.pid])
+
+    def news(self) -> int:
+        """A stop, or an end, that has not been waited for: what wait_stop says of stops; 0 for none."""
+        news = self._peek()
+        return news.si_status or -1 if news else 0
+
+    def is_detached(self) -> bool:
+        """Could it be?"""
+        return int(lib.zd_ptrace(pt.PTRACE_DETACH, self.pid, 0, 0)) == 0
+
+    def has_ended(self) -> bool:
+        """It has, and is reaped then; a stop is left to be waited for. (Whatever it is told, the kernel shows both.)"""
+        try:
+            news = self._peek()
+            if news is None or news.si_code not in _ENDS:
+                return False
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | pt.WALL)
+        except ChildProcessError:
+            pass
+        return True
+
+    def _peek(self) -> os.waitid_result | None:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT | pt.WALL)
 
     def decode(self) -> int:
         """What the stop that was waited for last, or the end, was; see wait_stop."""

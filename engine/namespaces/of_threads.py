@@ -34,7 +34,7 @@ def look(pid: int, view: int, tids: Iterable[int], namespaces: Namespaces) -> di
     first = _links(view, "pid")
     out = {}
     for tid in tids:
-        if tid == pid or (its := _links(tid)) == first or _has_ended(tid):
+        if tid == pid or (its := _links(tid)) == first or _is_ending(tid) or _is_ending(view):
             continue
         out[tid] = {
             name: _numbered(namespaces, name, tid, link)
@@ -45,20 +45,19 @@ def look(pid: int, view: int, tids: Iterable[int], namespaces: Namespaces) -> di
 
 
 def _links(tid: int, of_kids: str = "pid_for_children") -> list[str]:
-    out = []
-    for name in _LINKS:
-        try:
-            out.append(os.readlink(f"/proc/{tid}/ns/{of_kids if name == _PID else name}"))
-        except OSError:  # there is none yet, or the thread has ended
-            out.append("")
-    return out
+    return [_link(tid, of_kids if name == _PID else name) for name in _LINKS]
 
 
-def _has_ended(tid: int) -> bool:
+def _link(tid: int, name: str) -> str:
     try:
-        return proc.Stat(tid).state in process.ENDED
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+        return os.readlink(f"/proc/{tid}/ns/{name}")
+    except OSError:  # there is none yet, or the thread has ended
+        return ""
+
+
+def _is_ending(tid: int) -> bool:
+    """Has it no namespaces any more, of which some may have been seen?"""
+    return not _link(tid, _LINKS[0])
 
 
 def _numbered(namespaces: Namespaces, name: str, tid: int, link: str) -> Namespace:

@@ -9,7 +9,7 @@ from engine.blocks import suppress
 from engine.context import Context
 from engine.errors import EngineError, KernelError, Unsupported
 from engine.kernel import process
-from engine.kernel.ptrace import set_options
+from engine.kernel.ptrace import Tracee, see_off, set_options
 from engine.kernel.uapi.signal import SIGSTOP
 from engine.tasks import restart, signals
 from engine.tasks.images import TaskImages
@@ -97,15 +97,18 @@ def let_go(world: World, stopped: bool) -> None:
     us after that leaves a tree that runs. Nothing may fail any more, since who goes on may end others, or itself.
     """
     set_options([world.tracees[runners[0].tid].pid for runners in world.plan.runners.values()], 0)
-    for task in world.tree.live():
-        with suppress(ProcessLookupError):
-            _release(world, task, stopped)
+    left = [tracee for task in world.tree.live() for tracee in _release(world, task, stopped)]
+    root = world.outside.outer(world.tree.root.pid)
+    see_off([tracee for tracee in left if tracee.pid != root])  # whose end is for whoever waits for the restored tree
 
 
-def _release(world: World, task: TaskImages, stopped: bool) -> None:
+def _release(world: World, task: TaskImages, stopped: bool) -> list[Tracee]:
+    """Who could not be let go."""
+    left = []
     pid = world.outside.outer(task.pid)
     if stopped or signals.pending_stops(task.core.tc.signals_s):
-        os.kill(pid, SIGSTOP)
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGSTOP)
     for runner in world.plan.runners[task.pid]:
         tracee = world.tracees[runner.tid]
         try:
@@ -114,6 +117,10 @@ def _release(world: World, task: TaskImages, stopped: bool) -> None:
             for sig in tracee.signals:
                 os.kill(pid, sig)
             tracee.detach()
+        except ProcessLookupError:
+            left.append(tracee)
         except KernelError as e:
             if e.errno != errno.ESRCH:
                 raise
+            left.append(tracee)
+    return left

@@ -9,19 +9,19 @@ import time
 from engine.blocks import contextmanager, suppress
 from engine.errors import EngineError, KernelError
 from engine.kernel import proc, process
-from engine.kernel.ptrace import TaskGone, Tracee, set_options
+from engine.kernel.ptrace import TaskGone, Tracee, moving, see_off, set_options
 from engine.kernel.uapi import ptrace as pt
 from engine.kernel.uapi.signal import SIGKILL, SIGSTOP, SIGTRAP
 from engine.tasks.restart import Sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
     from engine.tasks.cgroup_freezer import Freezer
 
 _DEAD = ("Z", "X")
-_TURN = 1000  # µs to wait for one of several threads
+_TURN = 1000  # µs to wait for one of several threads, before others have their turn
 _ROUNDS = 1000  # looks for threads and children that were born meanwhile; each finds at least one
 
 
@@ -109,8 +109,7 @@ class Frozen:
         ]
         out: list[int] = []
         while True:  # once at least: who sleeps by a clock has been waited for already
-            for task, tracee in waiting:
-                self._wait(task, tracee)
+            self._wait(waiting)
             waiting = []
             out.clear()
             for task in tasks:
@@ -122,7 +121,7 @@ class Frozen:
                         break
                 waiting += new
                 out += kids
-            if not waiting:
+            if not waiting and not self._has_lost(tasks, waiting):
                 break
         for task in tasks:
             task.tracees.sort(key=lambda t: t.pid != task.pid)
@@ -151,20 +150,24 @@ class Frozen:
 
     def _seize(self, task: Task, tids: list[int]) -> list[Tracee]:
         """Seize those threads that live, and ask for their stop; threads that sleep by a clock come one by one."""
-        out = []
+        out: list[Tracee] = []
+        ours: list[Tracee] = []  # already, as is who executes a program as another thread
         for tid in tids:
-            tracee = Tracee(tid, self._left_us())
+            tracee = Tracee(tid)
             try:
                 self._seize_one(tracee)
             except KernelError as e:
-                if _is_dead(tid):
-                    continue
-                tracer = proc.status(tid).get("TracerPid", "0")
-                if tracer != "0":
-                    raise EngineError(f"pid {tid} is traced by pid {tracer} already; detach that one first") from e
-                raise
+                tracer = _tracer(tid)
+                if tracer != os.getpid():
+                    if _is_dead(tid):
+                        continue
+                    if tracer:
+                        raise EngineError(f"pid {tid} is traced by pid {tracer} already; detach that one first") from e
+                    raise
+                ours.append(tracee)
+            else:
+                out.append(tracee)
             task.tracees.append(tracee)
-            out.append(tracee)
         singles = [t for t in out if t.pid in self.sleeps]
         for tracee in out:
             if tracee not in singles:
@@ -173,19 +176,28 @@ class Frozen:
             sleep = self.sleeps[tracee.pid]
             sleep.look()
             self._interrupt(tracee)
-            self._wait(task, tracee)
+            self._wait([(task, tracee)])
             sleep.look_again()
-        return [t for t in out if t not in singles]
+        return [t for t in out if t not in singles] + [t for t in ours if self._has_to_stop(t)]
 
     def _seize_one(self, tracee: Tracee) -> None:
         """PTRACE_O_SUSPEND_SECCOMP is denied to who is under seccomp itself, as in many a container."""
-        try:
-            tracee.seize(self._options)
-        except KernelError as e:
-            if e.errno != errno.EPERM or not self.suspends:
-                raise
-            tracee.seize(self._options & ~pt.PTRACE_O_SUSPEND_SECCOMP)
-            self._options &= ~pt.PTRACE_O_SUSPEND_SECCOMP
+        options, tries = self._options, 3
+        while True:
+            try:
+                tracee.seize(options)
+                break
+            except KernelError as e:
+                if e.errno == errno.ETIMEDOUT:
+                    self._check_time(tracee.pid)
+                    self._reap_ended(())
+                elif e.errno == errno.EPERM and options & pt.PTRACE_O_SUSPEND_SECCOMP:
+                    options &= ~pt.PTRACE_O_SUSPEND_SECCOMP
+                elif e.errno != errno.EPERM or tries == 0 or _is_dead(tracee.pid) or _tracer(tracee.pid):
+                    raise
+                else:  # its number was that of one that had ended: another thread has executed a program meanwhile
+                    options, tries = self._options, tries - 1
+        self._options = options
 
     @property
     def suspends(self) -> bool:
@@ -196,20 +208,83 @@ class Frozen:
         with suppress(KernelError):  # dead: waiting for it will tell
             tracee.interrupt()
 
-    def _wait(self, task: Task, tracee: Tracee) -> None:
-        tracee.deadline_us = self._left_us()
+    def _wait(self, waiting: list[tuple[Task, Tracee]]) -> None:
+        """Until these have stopped, or ended: in turn, since a process that ends or executes a program stops only when
+        threads of its are reaped, and the init of a pid namespace that ends, when all others in it are."""
+        while waiting:
+            late = []
+            for task, tracee in waiting:
+                if again := self._wait_a_turn(task, tracee):
+                    late.append((task, again))
+            waiting = [its for i, its in enumerate(late) if its not in late[:i]]
+            if waiting:
+                self._check_time(waiting[0][1].pid)
+                self._reap_ended([tracee for _, tracee in waiting])
+
+    def _wait_a_turn(self, task: Task, tracee: Tracee) -> Tracee | None:
+        """Who is to be waited for again: the tracee, or the leader that it has become."""
+        tracee.deadline_us = min(self._left_us(), _TURN)
         try:
             stop = tracee.wait_event_stop(deliver=True)
         except TaskGone:
             task.tracees.remove(tracee)
-            return
+            return None
         except KernelError as e:
-            if e.errno != errno.ETIMEDOUT:
+            if e.errno == errno.ETIMEDOUT:
+                return tracee
+            if e.errno != errno.ECHILD:
                 raise
-            raise EngineError(f"pid {tracee.pid} does not stop within --timeout{_hindrance(tracee.pid)}") from e
+            if tracee not in task.tracees:
+                return None  # reaped
+            task.tracees.remove(tracee)
+            return self._successor(task, tracee)
         tracee.deadline_us = self._timeout
         if stop != SIGTRAP:
             task.stop = stop
+        return None
+
+    def _successor(self, task: Task, tracee: Tracee) -> Tracee | None:
+        """A thread has executed a program, and has its leader's id now: who is to be waited for, if traced."""
+        if tracee.pid == task.pid:
+            return None
+        leader = next((t for t in task.tracees if t.pid == task.pid), None)
+        if leader is None:
+            leader = Tracee(task.pid)
+            task.tracees.append(leader)
+        return leader if self._has_to_stop(leader) else None
+
+    def _has_to_stop(self, tracee: Tracee) -> bool:
+        """One that we trace, and have asked to stop or not: it is then. False: that has been waited for."""
+        if tracee.is_stopped():
+            stop = tracee.news()
+            if not stop or stop >> 8 == pt.PTRACE_EVENT_STOP:
+                return bool(stop)
+        self._interrupt(tracee)
+        return True
+
+    def _has_lost(self, tasks: list[Task], waiting: list[tuple[Task, Tracee]]) -> bool:
+        """Is any of those that had stopped in no stop any more? A thread that ran on has ended its process, or executed
+        a program: who goes on then is to be waited for, or, as another one, to be seized again."""
+        left = moving([tracee.pid for task in tasks for tracee in task.tracees])
+        for task in tasks if left else []:
+            for tracee in [t for t in task.tracees if t.pid in left]:
+                if tracee.has_ended():
+                    task.tracees.remove(tracee)
+                else:
+                    self._interrupt(tracee)
+                    waiting.append((task, tracee))
+        return bool(left)
+
+    def _reap_ended(self, waited: Collection[Tracee]) -> None:
+        """Those of all tasks that have ended since they stopped; whoever is `waited` for is not asked."""
+        for task in (*self.tasks, *self._early.values()):
+            for tracee in [t for t in task.tracees if t not in waited]:
+                if tracee.has_ended():
+                    task.tracees.remove(tracee)
+
+    def _check_time(self, pid: int) -> None:
+        if not self._left_us():
+            raise EngineError(f"pid {pid} does not stop within --timeout{_hindrance(pid)}")
 
     def _left_us(self) -> int:
         return max(int((self._deadline - time.monotonic()) * 1_000_000), 0)
@@ -234,7 +309,7 @@ class Frozen:
             todo += reversed(kids.get(pid, []))
         escaped = by_pid.keys() - {task.pid for task in order}
         for pid in sorted(escaped):  # its parent has ended, and somebody outside of the tree adopted it
-            let_go(by_pid[pid], False)
+            let_go([by_pid[pid]], False)
         self.tasks = order
 
     def thaw(self, stopped: bool = False) -> None:
@@ -244,8 +319,7 @@ class Frozen:
             if freezer:
                 freezer.settle()  # before they go: who was frozen does not run
         finally:
-            for task in (*self.tasks, *self._early.values()):
-                let_go(task, stopped)
+            let_go((*self.tasks, *self._early.values()), stopped)
 
     def kill(self, each: Callable[[int], None] | None = None, late: Container[int] = (), is_whole: bool = True) -> None:
         """SIGKILL, parents first, so that nobody sees a child's end; and wait until all are dead.
@@ -300,8 +374,14 @@ def frozen(
         tree.thaw()
 
 
-def let_go(task: Task, stopped: bool) -> None:
-    """Let one go; whoever has died meanwhile is passed over."""
+def let_go(tasks: Iterable[Task], stopped: bool) -> None:
+    """Let them go; whoever has died meanwhile is reaped: others may wait for that."""
+    see_off([tracee for task in tasks for tracee in _let_go(task, stopped)])
+
+
+def _let_go(task: Task, stopped: bool) -> list[Tracee]:
+    """Who could not be let go."""
+    left = []
     tracees, task.tracees = task.tracees, []
     if stopped and tracees and not task.stop:
         with suppress(ProcessLookupError):
@@ -314,8 +394,19 @@ def let_go(task: Task, stopped: bool) -> None:
                     process.tgkill(task.pid, tracee.pid, sig)
                 else:
                     os.kill(task.pid, sig)
-        with suppress(KernelError):
+        try:
             tracee.detach()
+        except KernelError:
+            left.append(tracee)
+    return left
+
+
+def _tracer(tid: int) -> int:
+    """Who traces it; 0 for nobody, or if it is gone."""
+    try:
+        return int(proc.status(tid).get("TracerPid", "0"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _is_dead(tid: int) -> bool:

@@ -54,7 +54,7 @@ def reap(
                 return ""
             why = str(e)
         finally:
-            freeze.let_go(task, False)
+            freeze.let_go([task], False)
         if time.monotonic() > end:
             return why or "its memory changes all the time"
         time.sleep(_PAUSE)

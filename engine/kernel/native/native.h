@@ -65,6 +65,8 @@ int zd_mount_setattr(int mount, unsigned flags, unsigned long long set, unsigned
 
 /* ptrace.c */
 long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data);
+unsigned zd_moving(int *pids, unsigned count);
+long zd_seize(int pid, unsigned long options, long long timeout);
 int zd_ptrace_options(const int *pids, unsigned count, unsigned long options);
 long zd_ptrace_buf(int request, int pid, unsigned long addr, void *data);
 long zd_general_get(int pid, void *buf, unsigned long size);

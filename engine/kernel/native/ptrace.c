@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -32,7 +34,70 @@ long zd_ptrace(int request, int pid, unsigned long addr, unsigned long data)
 	return answer(syscall(SYS_ptrace, (long)request, (long)pid, addr, data));
 }
 
-/* The same for many, as nearly at once as it can be; those that are dead are passed over. */
+/* Keep those of `pids` that are in no stop of ours; their number. */
+unsigned zd_moving(int *pids, unsigned count)
+{
+	unsigned long message;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (syscall(SYS_ptrace, (long)PTRACE_GETEVENTMSG, (long)pids[i], 0, &message))
+			pids[kept++] = pids[i];
+	return kept;
+}
+
+static sigjmp_buf way_out;
+static volatile sig_atomic_t is_inside;
+
+static void get_out(int sig)
+{
+	(void)sig;
+	if (is_inside)
+		siglongjmp(way_out, 1);
+}
+
+/* Of this thread; a child of fork has none, and makes one again. */
+static int make_timer(timer_t *timer)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMAX};
+	struct sigaction action = {.sa_handler = get_out, .sa_flags = SA_NODEFER};
+	sigset_t set;
+
+	event._sigev_un._tid = gettid();
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMAX);
+	return sigaction(SIGRTMAX, &action, NULL) || sigprocmask(SIG_UNBLOCK, &set, NULL) ||
+	       timer_create(CLOCK_MONOTONIC, &event, timer);
+}
+
+/*
+ * PTRACE_SEIZE, which waits for an execve(2) of the process, as long as that waits for the end of a thread:
+ * for the tracer to reap one, perhaps. -ETIMEDOUT after `timeout` (in µs): it may have been done all the
+ * same. The kernel goes on with it after a signal, so the way out is a jump.
+ */
+long zd_seize(int pid, unsigned long options, long long timeout)
+{
+	static timer_t timer;
+	static int owner;
+	struct itimerspec end = {.it_value = {timeout / 1000000, timeout % 1000000 * 1000 + 1}};
+	const struct itimerspec never = {0};
+	volatile long r = -ETIMEDOUT;
+
+	if (owner != getpid()) {
+		if (make_timer(&timer))
+			return -errno;
+		owner = getpid();
+	}
+	if (!sigsetjmp(way_out, 0)) {
+		is_inside = 1;
+		r = timer_settime(timer, 0, &end, NULL) ? -errno : zd_ptrace(PTRACE_SEIZE, pid, 0, options);
+	}
+	is_inside = 0;
+	timer_settime(timer, 0, &never, NULL);
+	return r;
+}
+
+/* PTRACE_SETOPTIONS of many, as nearly at once as it can be; those that are dead are passed over. */
 int zd_ptrace_options(const int *pids, unsigned count, unsigned long options)
 {
 	for (unsigned i = 0; i < count; i++)
