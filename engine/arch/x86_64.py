@@ -84,6 +84,7 @@ _ELEMENTS = {"ymmh_space": 64, "opmask_reg": 8, "zmm_upper": 64, "hi16_zmm": 128
 _LEGACY = struct.Struct("<HHHHQQII32I64I12I")  # the FXSAVE area up to the software-reserved bytes
 _MXCSR_MASK = 28
 _XSTATE_BV = 512
+_CET = 11  # the component of a CPU that has shadow stacks
 _ENABLED = 464  # where the kernel says which components it enabled: XCR0, at the software-reserved bytes (asm/user.h)
 _LEGACY_COMPONENTS = 3  # x87 and SSE, in the FXSAVE area
 _HELD = _LEGACY_COMPONENTS | sum(1 << number for number, _, _ in _COMPONENTS)
@@ -259,7 +260,8 @@ def dump_registers(
         fp.xsave.CopyFrom(known)
         return
     xsave = memo[raw_components] = fp.xsave
-    xsave.cet.cet = xsave.cet.ssp = 0  # no shadow stack: a task that has one is refused
+    if component(_CET):
+        xsave.cet.cet = xsave.cet.ssp = 0  # no shadow stack: a task that has one is refused
     used: int = struct.unpack_from("<Q", state, _XSTATE_BV)[0]
     foreign = [n for n in range(63) if used & ~_HELD & 1 << n and _in_use(state, component(n))]
     if foreign:

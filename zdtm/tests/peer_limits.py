@@ -165,6 +165,7 @@ DUMP_ON_HOST = {
 }
 
 RESTORE = {
+    "fpu_init": "leaves x87 registers in use that have never been, where the CPU tells (signal frames load them)",
     "chroot-file": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "chroot_deleted": "a directory's descriptor comes back without O_DIRECTORY in its flags",
     "mntns_deleted": "'Can't re-create deleted directory': another file has the name",
