@@ -135,7 +135,8 @@ def scan(pid: int) -> tuple[list[int], list[int]]:
         tids, kids, nkids = ffi.new("int[]", max_tids), ffi.new("int[]", max_kids), ffi.new("unsigned *")
         n = check(lib.zd_task_scan(pid, tids, max_tids, kids, max_kids, nkids), f"reading /proc/{pid}/task")
         if n <= max_tids and nkids[0] <= max_kids:
-            return sorted(tids[0:n]), sorted(kids[0 : nkids[0]])
+            # a thread that executes a program meanwhile is listed twice, under its leader's number
+            return sorted({*tids[0:n]}), sorted(kids[0 : nkids[0]])
         max_tids, max_kids = n * 2, nkids[0] * 2 + 256
 
 

@@ -29,13 +29,15 @@ class Task:
     """A process of the tree: its frozen threads, by ascending id. Without any it is a zombie.
 
     `stop` is the signal that it is stopped by, 0 for none. `workers` are the kernel's own threads in it (io_uring(7)),
-    once they have been told from the others: they never run a program.
+    once they have been told from the others: they never run a program. `ended` is the leader, if that was seized and
+    has ended before the others: it can be reaped after them.
     """
 
-    __slots__ = ("pid", "stop", "tracees", "workers")
+    __slots__ = ("ended", "pid", "stop", "tracees", "workers")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.ended: Tracee | None = None
         self.tracees: list[Tracee] = []
         self.workers: list[Tracee] = []
         self.stop = 0
@@ -153,6 +155,10 @@ class Frozen:
         out: list[Tracee] = []
         ours: list[Tracee] = []  # already, as is who executes a program as another thread
         for tid in tids:
+            if task.ended and tid == task.pid:
+                if _is_dead(tid):
+                    continue
+                task.ended = None  # another has executed a program
             tracee = Tracee(tid)
             try:
                 self._seize_one(tracee)
@@ -216,10 +222,10 @@ class Frozen:
             for task, tracee in waiting:
                 if again := self._wait_a_turn(task, tracee):
                     late.append((task, again))
-            waiting = [its for i, its in enumerate(late) if its not in late[:i]]
+            waiting = list(dict.fromkeys(late))
             if waiting:
                 self._check_time(waiting[0][1].pid)
-                self._reap_ended([tracee for _, tracee in waiting])
+                self._reap_ended({tracee for _, tracee in waiting})
 
     def _wait_a_turn(self, task: Task, tracee: Tracee) -> Tracee | None:
         """Who is to be waited for again: the tracee, or the leader that it has become."""
@@ -231,7 +237,7 @@ class Frozen:
             return None
         except KernelError as e:
             if e.errno == errno.ETIMEDOUT:
-                return tracee
+                return None if self._put_aside(task, tracee) else tracee
             if e.errno != errno.ECHILD:
                 raise
             if tracee not in task.tracees:
@@ -242,6 +248,14 @@ class Frozen:
         if stop != SIGTRAP:
             task.stop = stop
         return None
+
+    def _put_aside(self, task: Task, tracee: Tracee) -> bool:
+        """Is it a leader that has ended? The kernel tells that when the others have, too."""
+        if tracee.pid != task.pid or len(task.tracees) < 2 or not _is_dead(tracee.pid):
+            return False
+        task.tracees.remove(tracee)
+        task.ended = tracee
+        return True
 
     def _successor(self, task: Task, tracee: Tracee) -> Tracee | None:
         """A thread has executed a program, and has its leader's id now: who is to be waited for, if traced."""
@@ -338,13 +352,14 @@ class Frozen:
         for task in reversed(self.tasks):
             if each and task.tracees:
                 os.kill(task.pid, SIGKILL)
-            threads = list(reversed([*task.tracees, *task.workers]))
+            threads = list(reversed([*([task.ended] if task.ended else ()), *task.tracees, *task.workers]))
             if task.pid in late:
                 deferred += threads if is_whole else []
             else:
                 self._reap(threads + deferred if task is self.tasks[0] else threads)
             if each and task.tracees:
                 each(task.pid)
+            task.ended = None
             task.tracees.clear()
             task.workers.clear()
 
@@ -398,7 +413,7 @@ def _let_go(task: Task, stopped: bool) -> list[Tracee]:
             tracee.detach()
         except KernelError:
             left.append(tracee)
-    return left
+    return [*left, task.ended] if task.ended and len(left) == len(tracees) else left
 
 
 def _tracer(tid: int) -> int:
