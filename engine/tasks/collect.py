@@ -96,6 +96,7 @@ class Collected:
     """
 
     __slots__ = (
+        "call_at",
         "core",
         "fdinfo",
         "for_children",
@@ -128,6 +129,7 @@ class Collected:
         # that has ended shows nothing
         self.view = task.first.pid
         self.leader_gone = task.leader_gone
+        self.call_at = 0  # of a system call in its vdso, where the leader has gone
         self.ids = ids
         self.owns = owns
         self.core = new("core_entry")()
@@ -252,6 +254,8 @@ def collect(
         if not numbers:
             raise Unsupported([f"pid {pid}: {rings.refusal(tid)}" for tid in ringed])
         rings.visit(ctx, task, numbers, scope)
+    if task.leader_gone:
+        task.call_at = _find_call(ctx, task)
     # after all visits: what expired or arrived meanwhile is queued now
     for thread, tracee, (own, shared) in zip(live, task.task.tracees, stops, strict=True):
         tracee.directed = len(own)
@@ -275,12 +279,18 @@ def _dump_dead_leader(ctx: Context, task: Collected, thread: CollectedThread) ->
     core.thread_info.clear_tid_addr = 0
     core.thread_core.futex_rla = core.thread_core.futex_rla_len = 0
     core.tc.leader_exit_code = task.stat[52]
+    if task.call_at:  # a reader that does not know the field has it end at once
+        ctx.arch.dump_exit(core, task.call_at, task.stat[52] >> 8)
+    signals.dump_shared(core, thread.mask, thread.queues[1])
+
+
+def _find_call(ctx: Context, task: Collected) -> int:
+    """Where in a process's vdso there is a system call instruction; 0 for nowhere."""
     for start, end in vdso.areas(task.vmas):
         code = memory.read(task.view, start, end - start)
-        if ctx.arch.SYSCALL in code:  # a reader that does not know the field has it end at once
-            ctx.arch.dump_exit(core, start + code.index(ctx.arch.SYSCALL), task.stat[52] >> 8)
-            break
-    signals.dump_shared(core, thread.mask, thread.queues[1])
+        if ctx.arch.SYSCALL in code:
+            return start + code.index(ctx.arch.SYSCALL)
+    return 0
 
 
 def _visit(ctx: Context, task: Collected, live: list[CollectedThread], interview: Interview, graft: Graft) -> None:
