@@ -38,7 +38,7 @@ def processes(images: Images) -> Iterator[str]:
     for task in tree:
         children.setdefault(task.ppid, []).append(task)
     pids = {task.pid for task in tree}
-    yield f"{'PID':>7}{'PGID':>7}{'SID':>7}   COMM"
+    yield f"{'PID':>7}{'PGID':>8}{'SID':>8}   COMM"
     waiting = [(task, 0) for task in reversed(tree) if task.ppid not in pids or task.ppid == task.pid]
     shown: set[int] = set()
     while waiting:
@@ -47,7 +47,7 @@ def processes(images: Images) -> Iterator[str]:
             continue
         shown.add(task.pid)
         core = images.read_one("CORE", task.pid)
-        yield f"{task.pid:7}{task.pgid:7}{task.sid:7}   {' ' * 4 * depth}{text(core.tc.comm)}"
+        yield f"{task.pid:7}{task.pgid:8}{task.sid:8}   {' ' * 4 * depth}{text(core.tc.comm)}"
         waiting += [(child, depth + 1) for child in reversed(children.get(task.pid, []))]
 
 

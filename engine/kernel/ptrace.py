@@ -68,9 +68,13 @@ class Tracee:
         return check(lib.zd_ptrace(request, self.pid, addr, data), f"ptrace({name}, {self.pid})")
 
     def seize(self, options: int) -> None:
-        """PTRACE_SEIZE; KernelError EPERM when somebody else traces it, or it has ended, or may not be traced.
+        """PTRACE_SEIZE; KernelError EPERM when somebody else traces it, or it has ended, or may not be traced."""
+        self._request(pt.PTRACE_SEIZE, "PTRACE_SEIZE", 0, options)
 
-        ETIMEDOUT: its process executes a program, for which somebody may have to be reaped; it may be seized or not.
+    def try_seize(self, options: int) -> None:
+        """The same of what may execute a program just now.
+
+        ETIMEDOUT: it does, or was not looked at for long; somebody may have to be reaped for it. It is seized or not.
         """
         check(lib.zd_seize(self.pid, options, _SEIZE_US), f"ptrace(PTRACE_SEIZE, {self.pid})")
 

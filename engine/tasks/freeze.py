@@ -191,7 +191,7 @@ class Frozen:
         options, tries = self._options, 3
         while True:
             try:
-                tracee.seize(options)
+                tracee.try_seize(options)
                 break
             except KernelError as e:
                 if e.errno == errno.ETIMEDOUT:

@@ -72,6 +72,9 @@ def _stop(task: freeze.Task, every: bool) -> str:
             task.tracees.append(tracee)
             tracee.interrupt()
         except KernelError as e:
+            if e.errno == errno.ETIMEDOUT:
+                task.tracees.append(tracee)  # perhaps
+                raise
             why = str(e)  # it has ended, or another tracer has it
             continue
         if not (every or waiting):
@@ -96,11 +99,11 @@ def _waits(tid: int) -> bool:
 
 def _seize(tracee: Tracee) -> None:
     try:
-        tracee.seize(pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_SUSPEND_SECCOMP)
+        tracee.try_seize(pt.PTRACE_O_TRACESYSGOOD | pt.PTRACE_O_SUSPEND_SECCOMP)
     except KernelError as e:
         if e.errno != errno.EPERM:
             raise
-        tracee.seize(pt.PTRACE_O_TRACESYSGOOD)
+        tracee.try_seize(pt.PTRACE_O_TRACESYSGOOD)
 
 
 def _wait_for(
