@@ -261,6 +261,7 @@ class Frozen:
         """A thread has executed a program, and has its leader's id now: who is to be waited for, if traced."""
         if tracee.pid == task.pid:
             return None
+        task.ended = None  # the old leader is gone
         leader = next((t for t in task.tracees if t.pid == task.pid), None)
         if leader is None:
             leader = Tracee(task.pid)

@@ -152,6 +152,7 @@ DUMP = {
     "stopped_tty": "'unsupported stop signal 21': only SIGSTOP stops",
     "ghost_everywhere": "its images have a deleted file that is mapped by one of its names only",
     "unlink_mmap01": "its images have a deleted file that is mapped by one of its names only",
+    "thread_exec": "'Zombies with threads are not supported', of processes that end",
     "thread_leader_gone": "'Zombies with threads are not supported'",
     "threads_born": "fails for threads that end while it freezes",
     "timer_chain": "loses the signal of a timer that expires while it freezes",
@@ -235,7 +236,7 @@ USERNS = {
 }
 
 # Which of them it is lucky with now and then, or that are over before a busy machine comes to dump them.
-SOMETIMES = frozenset({"compat_sleep", "ipc", "signals_rt", "threads_born", "timer_chain"})
+SOMETIMES = frozenset({"compat_sleep", "ipc", "signals_rt", "thread_exec", "threads_born", "timer_chain"})
 
 # By flavour.
 TO_PEER = {
