@@ -73,6 +73,7 @@ def test_refused_when_frozen(criu: Criu, task: Task, images: str, place: Path) -
         assert what in refused(criu, "dump", "-t", str(process.pid), "-D", images)
         assert not os.listdir(images)
         finish(process)
+        process.log.unlink()
 
 
 def file(path: Path) -> None:
