@@ -69,12 +69,11 @@ def children() -> set[int]:
 
 
 def end(pids: list[int]) -> None:
-    """Kill processes, and wait until their pids are free."""
+    """Kill processes, and wait until their pids are free: all of them, as one may wait for us to reap another."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        wait_until(f"pid {pid} is free", lambda pid=pid: not alive(pid))  # type: ignore[misc]
+    wait_until(f"pids {pids} are free", lambda: not [pid for pid in pids if alive(pid)])
 
 
 def visited_and_killed(pid: int, at: int, seconds: float) -> bool:
