@@ -15,26 +15,34 @@ static inline void mark(int fd, unsigned flags, uint64_t mask, const char *path)
 }
 
 /* All events of a file that this process has caused, in one mask; others do as they like. */
-static inline uint64_t events_of(int fd, const char *path)
+static inline uint64_t events_at(int fd, const struct stat *want)
 {
 	char buf[4096] __attribute__((aligned(8)));
 	const struct fanotify_event_metadata *event;
-	struct stat want, got;
+	struct stat got;
 	uint64_t all = 0;
 	ssize_t n;
 
-	SYS(lstat(path, &want));
 	while ((n = read(fd, buf, sizeof(buf))) > 0)
 		for (event = (const void *)buf; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n)) {
 			CHECK(event->vers == FANOTIFY_METADATA_VERSION && event->fd >= 0,
 			      "event %#llx, file %d", (unsigned long long)event->mask, event->fd);
 			SYS(fstat(event->fd, &got));
-			if (event->pid == getpid() && got.st_ino == want.st_ino && got.st_dev == want.st_dev)
+			if (event->pid == getpid() && got.st_ino == want->st_ino &&
+			    got.st_dev == want->st_dev)
 				all |= event->mask;
 			SYS(close(event->fd));
 		}
 	CHECK(errno == EAGAIN, "reading events: %s", strerror(errno));
 	return all;
+}
+
+static inline uint64_t events_of(int fd, const char *path)
+{
+	struct stat want;
+
+	SYS(lstat(path, &want));
+	return events_at(fd, &want);
 }
 
 static inline void check_events(int fd, const char *path, uint64_t want)
